@@ -1,0 +1,4 @@
+//! Who should own what: pure plans over a snapshot of the lease table.
+
+pub mod observe;
+pub mod take;

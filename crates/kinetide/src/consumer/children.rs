@@ -1,0 +1,51 @@
+//! Writes the leases of the shards that follow a finished one.
+
+use std::collections::BTreeSet;
+
+use crate::coordinator::shard_sync::{ChildPlan, plan_children};
+use crate::event::{Event, Events};
+use crate::lease::{Claim, LeaseTable, TableError};
+use crate::stream::{ChildShard, ShardId};
+
+/// How writing the leases went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChildrenWritten {
+    /// Each of them has a lease.
+    Yes,
+    /// One parent of a merge has no lease yet.
+    Waiting {
+        /// That parent.
+        parent: ShardId,
+    },
+}
+
+/// Adds a lease for each child that has none.
+///
+/// # Errors
+/// [`TableError`]; repeating is safe.
+pub async fn write(
+    table: &dyn LeaseTable,
+    children: &[ChildShard],
+    events: &Events,
+) -> Result<ChildrenWritten, TableError> {
+    let mut known = BTreeSet::new();
+    for parent in children.iter().flat_map(|child| &child.parents) {
+        if table.get(parent).await?.is_some() {
+            known.insert(parent.clone());
+        }
+    }
+    let leases = match plan_children(children, |parent| known.contains(parent)) {
+        ChildPlan::Wait { parent } => return Ok(ChildrenWritten::Waiting { parent }),
+        ChildPlan::Create(leases) => leases,
+    };
+    let mut created = Vec::new();
+    for lease in &leases {
+        if let Claim::Won(lease) = table.create(lease).await? {
+            created.push(lease.key);
+        }
+    }
+    if !created.is_empty() {
+        events.emit(Event::LeasesCreated { shards: created });
+    }
+    Ok(ChildrenWritten::Yes)
+}

@@ -1,0 +1,57 @@
+//! Why a worker could not start or had to stop: [`WorkerError`].
+
+use crate::lease::TableError;
+use crate::settings::InvalidSetting;
+use crate::stream::SourceError;
+use crate::stream::id::InvalidName;
+
+/// A worker that could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// Something the builder needs was not given.
+    #[error("{0} was not given")]
+    Incomplete(&'static str),
+    /// A setting is out of its bounds.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    /// A name is not allowed.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// AWS cannot be used: no region, or no credentials.
+    #[error("{0}")]
+    Aws(String),
+    /// The stream does not exist.
+    #[error("stream '{0}' does not exist")]
+    StreamMissing(String),
+    /// The stream could not be read.
+    #[error("stream '{stream}' cannot be read: {source}")]
+    Source {
+        /// The stream.
+        stream: String,
+        /// The cause.
+        source: SourceError,
+    },
+    /// The lease table could not be used.
+    #[error("lease table cannot be used: {0}")]
+    Table(#[from] TableError),
+    /// The shards listed do not hold every hash key, so some records would not be read.
+    #[error("the shards listed for stream '{0}' leave out some hash keys; it may be changing")]
+    ShardsIncomplete(String),
+    /// A processor failed for good.
+    #[error("processor failed: {0}")]
+    Processor(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl WorkerError {
+    /// True if the same worker may start later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Source { source, .. } => source.is_retryable(),
+            Self::Table(error) => error.is_retryable(),
+            Self::ShardsIncomplete(_) => true,
+            _ => false,
+        }
+    }
+}

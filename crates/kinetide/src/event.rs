@@ -1,0 +1,194 @@
+//! What happens in a worker, as values: one type that logs, metrics and tests observe.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::lease::keeper::LossReason;
+use crate::stream::{Checkpoint, ShardId, WorkerId};
+
+/// Something a person or a program may want to know.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// The lease table is ready.
+    TableReady {
+        /// The table.
+        table: String,
+        /// True if this worker created it.
+        is_new: bool,
+    },
+    /// Leases were added for shards that had none.
+    LeasesCreated {
+        /// The shards.
+        shards: Vec<ShardId>,
+    },
+    /// This worker now holds a lease.
+    LeaseTaken {
+        /// The shard.
+        shard: ShardId,
+        /// Who held it before.
+        previous: Option<WorkerId>,
+        /// Where the shard stands.
+        checkpoint: Checkpoint,
+        /// Grows with every change of owner.
+        fencing_token: u64,
+    },
+    /// This worker no longer holds a lease.
+    LeaseEnded {
+        /// The shard.
+        shard: ShardId,
+        /// Why.
+        reason: LossReason,
+    },
+    /// A consumer entered a state of its lifecycle.
+    ConsumerState {
+        /// The shard.
+        shard: ShardId,
+        /// The state's name.
+        state: &'static str,
+    },
+    /// A processor was given a batch and returned.
+    BatchProcessed {
+        /// The shard.
+        shard: ShardId,
+        /// User records in it.
+        records: usize,
+        /// Bytes of user data in it.
+        bytes: usize,
+        /// How far behind it was, in milliseconds.
+        millis_behind_latest: Option<u64>,
+        /// How long the processor took.
+        took: Duration,
+    },
+    /// A record looked like an aggregate and was not a valid one; it was delivered as it is.
+    AggregateCorrupt {
+        /// The shard.
+        shard: ShardId,
+        /// How many records of one answer.
+        records: usize,
+    },
+    /// A shard was read and processed to its end.
+    ShardEnded {
+        /// The shard.
+        shard: ShardId,
+        /// The shards that follow.
+        children: Vec<ShardId>,
+    },
+    /// A processor's call failed.
+    ProcessorFailed {
+        /// The shard.
+        shard: ShardId,
+        /// The call.
+        call: &'static str,
+        /// What it said.
+        error: String,
+        /// When it is called again; `None`: never.
+        retry_in: Option<Duration>,
+    },
+    /// A shard stopped: its processor failed too often. Its lease is kept, nothing is skipped, and it needs a person.
+    ShardStopped {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// A call to a service failed and will be repeated.
+    CallFailed {
+        /// What it was for.
+        what: &'static str,
+        /// What went wrong.
+        error: String,
+        /// When it is repeated.
+        retry_in: Duration,
+    },
+    /// The worker has stopped.
+    WorkerStopped,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TableReady { table, is_new: true } => write!(f, "created lease table {table}"),
+            Self::TableReady { table, is_new: false } => write!(f, "using lease table {table}"),
+            Self::LeasesCreated { shards } => write!(f, "created {} leases: {}", shards.len(), join(shards)),
+            Self::LeaseTaken { shard, previous: Some(previous), checkpoint, .. } => {
+                write!(f, "took {shard} from {previous} at {checkpoint}")
+            }
+            Self::LeaseTaken { shard, previous: None, checkpoint, .. } => write!(f, "took {shard} at {checkpoint}"),
+            Self::LeaseEnded { shard, reason } => write!(f, "no longer hold {shard}: {reason:?}"),
+            Self::ConsumerState { shard, state } => write!(f, "{shard} is {state}"),
+            Self::BatchProcessed { shard, records, millis_behind_latest: Some(behind), .. } => {
+                write!(f, "processed {records} records of {shard}, {behind} ms behind")
+            }
+            Self::BatchProcessed { shard, records, .. } => write!(f, "processed {records} records of {shard}"),
+            Self::AggregateCorrupt { shard, records } => {
+                write!(f, "{records} records of {shard} begin like an aggregate and are none; delivered as they are")
+            }
+            Self::ShardEnded { shard, children } if children.is_empty() => write!(f, "{shard} is finished"),
+            Self::ShardEnded { shard, children } => write!(f, "{shard} is finished, followed by {}", join(children)),
+            Self::ProcessorFailed { shard, call, error, retry_in: Some(wait) } => {
+                write!(f, "{call} failed for {shard}: {error}; called again in {} ms", wait.as_millis())
+            }
+            Self::ProcessorFailed { shard, call, error, retry_in: None } => {
+                write!(f, "{call} failed for {shard}: {error}")
+            }
+            Self::ShardStopped { shard } => {
+                write!(
+                    f,
+                    "{shard} has stopped: its processor failed too often; its lease is kept and nothing is skipped"
+                )
+            }
+            Self::CallFailed { what, error, retry_in } => {
+                write!(f, "{what} failed: {error}; repeated in {} ms", retry_in.as_millis())
+            }
+            Self::WorkerStopped => f.write_str("worker stopped"),
+        }
+    }
+}
+
+fn join(shards: &[ShardId]) -> String {
+    shards.iter().map(ShardId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Gets every event of a worker; called in the task that emits it, so it must return at once.
+pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Where a worker's events go: to the log, and to the observer if there is one.
+#[derive(Clone, Default)]
+pub struct Events {
+    observer: Option<Observer>,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+impl Events {
+    /// Sends events to this observer too.
+    #[must_use]
+    pub fn to(observer: Option<Observer>) -> Self {
+        Self { observer }
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        log(&event);
+        if let Some(observer) = &self.observer {
+            observer(&event);
+        }
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::ShardStopped { .. } | Event::ProcessorFailed { retry_in: None, .. } => tracing::error!("{event}"),
+        Event::CallFailed { .. } | Event::ProcessorFailed { .. } | Event::AggregateCorrupt { .. } => {
+            tracing::warn!("{event}");
+        }
+        Event::BatchProcessed { .. } | Event::ConsumerState { .. } => tracing::debug!("{event}"),
+        Event::LeaseEnded { reason: LossReason::Taken | LossReason::Expired | LossReason::Deleted, .. } => {
+            tracing::warn!("{event}");
+        }
+        _ => tracing::info!("{event}"),
+    }
+}

@@ -1,0 +1,10 @@
+//! Leases: the rows through which workers share a stream's shards.
+
+pub mod keeper;
+pub mod memory;
+pub mod row;
+pub mod table;
+
+pub use memory::MemoryLeaseTable;
+pub use row::{Change, Lease, LeaseKey, LeaseUpdate, Require};
+pub use table::{Claim, LeaseTable, Prepared, TableError, TableErrorKind};

@@ -1,0 +1,352 @@
+//! Keeps one lease: a task that owns its counter. Renewals, checkpoints and the final release all go through it, one after
+//! the other, so no two writes of this worker can race.
+//!
+//! It is for a lease this worker holds; finding and taking leases is [`crate::assignment`]'s and [`crate::worker`]'s job.
+//!
+//! ```text
+//!            ┌── renew, checkpoint, prepare (counter + 1 each) ──┐
+//!   start → Held ◄──────────────────────────────────────────────┘
+//!            ├─ somebody else's counter or owner ─► Lost
+//!            ├─ not renewed for a failover time ──► Lost
+//!            └─ release ──────────────────────────► Lost (by ourselves)
+//! ```
+//!
+//! Invariants:
+//! - a lease is treated as lost no later than one failover time after the last successful write *was sent*: whoever
+//!   watches the counter sees that write later than it was sent, so nobody else can have taken it by then;
+//! - a write whose answer was lost is repeated with the same counter. If it had been applied, the repetition is refused
+//!   and shows our own row one step ahead: then it is adopted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use super::row::{Lease, LeaseKey, LeaseUpdate};
+use super::table::{Claim, LeaseTable, TableError, TableErrorKind};
+use crate::checkpoint::{CheckpointError, CheckpointErrorKind, PendingCheckpoint};
+use crate::clock::{Clock, Moment};
+use crate::event::{Event, Events};
+use crate::retry::Backoff;
+use crate::rng::Rng;
+use crate::stream::{Checkpoint, ShardId, WorkerId};
+
+/// Commands waiting for one lease. A processor sends one at a time; clones of its checkpointer may add a few.
+const COMMANDS_MAX: usize = 16;
+/// Attempts of one command's write before its error goes to the caller.
+const COMMAND_ATTEMPTS_MAX: u32 = 3;
+
+/// Why a lease is no longer held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// Another worker owns it.
+    Taken,
+    /// Its row is gone.
+    Deleted,
+    /// It could not be renewed within a failover time.
+    Expired,
+    /// This worker gave it back.
+    Released,
+}
+
+enum Command {
+    Checkpoint(Checkpoint, oneshot::Sender<Result<(), CheckpointError>>),
+    Prepare(PendingCheckpoint, oneshot::Sender<Result<(), CheckpointError>>),
+    NameChildren(Vec<ShardId>, oneshot::Sender<Result<(), TableError>>),
+    Release(oneshot::Sender<()>),
+}
+
+/// Speaks to the task that keeps a lease.
+#[derive(Debug, Clone)]
+pub struct LeaseHandle {
+    key: LeaseKey,
+    commands: mpsc::Sender<Command>,
+    loss: watch::Receiver<Option<LossReason>>,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Command")
+    }
+}
+
+impl LeaseHandle {
+    /// The lease's key.
+    #[must_use]
+    pub fn key(&self) -> &LeaseKey {
+        &self.key
+    }
+
+    /// Why it is no longer held; `None` while it is.
+    #[must_use]
+    pub fn loss(&self) -> Option<LossReason> {
+        *self.loss.borrow()
+    }
+
+    /// Waits until it is no longer held.
+    pub async fn lost(&self) -> LossReason {
+        let mut loss = self.loss.clone();
+        match loss.wait_for(Option::is_some).await {
+            Ok(reason) => reason.unwrap_or(LossReason::Expired),
+            // The keeper ended without a word: it was dropped with its worker.
+            Err(_) => LossReason::Expired,
+        }
+    }
+
+    pub(crate) async fn checkpoint(&self, checkpoint: Checkpoint) -> Result<(), CheckpointError> {
+        self.ask(|reply| Command::Checkpoint(checkpoint, reply)).await.unwrap_or_else(|()| Err(self.not_held()))
+    }
+
+    pub(crate) async fn prepare(&self, pending: PendingCheckpoint) -> Result<(), CheckpointError> {
+        self.ask(|reply| Command::Prepare(pending, reply)).await.unwrap_or_else(|()| Err(self.not_held()))
+    }
+
+    /// `None`: the lease is lost.
+    pub(crate) async fn name_children(&self, children: Vec<ShardId>) -> Option<Result<(), TableError>> {
+        self.ask(|reply| Command::NameChildren(children, reply)).await.ok()
+    }
+
+    /// Gives the lease back, best effort; returns when that was tried.
+    pub(crate) async fn release(&self) {
+        // Either way the lease is no longer ours.
+        let _ = self.ask(Command::Release).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, ()> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| ())?;
+        answer.await.map_err(|_| ())
+    }
+
+    fn not_held(&self) -> CheckpointError {
+        let message = format!("the lease is held by another worker or was given back, shard={}", self.key);
+        CheckpointError::new(CheckpointErrorKind::LeaseLost, message)
+    }
+}
+
+/// What the keepers of one worker share.
+#[derive(Clone)]
+pub struct KeeperContext {
+    /// Where the leases are.
+    pub table: Arc<dyn LeaseTable>,
+    /// Who holds them.
+    pub worker: WorkerId,
+    /// The worker's clock.
+    pub clock: Clock,
+    /// Where events go.
+    pub events: Events,
+    /// How long a lease lives without a renewal.
+    pub failover_time: Duration,
+    /// How often it is renewed.
+    pub renew_interval: Duration,
+    /// Bounds the renewals under way at once.
+    pub renewals: Arc<Semaphore>,
+}
+
+/// The task that keeps one lease.
+pub struct Keeper {
+    context: KeeperContext,
+    lease: Lease,
+    renewed_at: Moment,
+    rng: Rng,
+    commands: mpsc::Receiver<Command>,
+    loss: watch::Sender<Option<LossReason>>,
+}
+
+/// How a series of attempts to write ended.
+enum Written {
+    Yes,
+    Lost(LossReason),
+    Failed(TableError),
+}
+
+impl Keeper {
+    /// A keeper for a lease that was taken by a write sent at `taken_at`.
+    #[must_use]
+    pub fn new(context: KeeperContext, lease: Lease, taken_at: Moment, rng: Rng) -> (Self, LeaseHandle) {
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let (loss, watcher) = watch::channel(None);
+        let handle = LeaseHandle { key: lease.key.clone(), commands: sender, loss: watcher };
+        (Self { context, lease, renewed_at: taken_at, rng, commands, loss }, handle)
+    }
+
+    /// Keeps the lease until it is lost or given back.
+    pub async fn run(mut self) {
+        let reason = loop {
+            let next_renewal = self.renewed_at.after(self.context.renew_interval);
+            // Commands first: a checkpoint is a renewal, and a release makes one needless.
+            let step = tokio::select! {
+                biased;
+                command = self.commands.recv() => self.obey(command).await,
+                () = self.context.clock.sleep_until(next_renewal) => self.renew().await,
+            };
+            if let Some(reason) = step {
+                break reason;
+            }
+        };
+        self.context.events.emit(Event::LeaseEnded { shard: self.lease.key.clone(), reason });
+        self.loss.send_replace(Some(reason));
+    }
+
+    async fn obey(&mut self, command: Option<Command>) -> Option<LossReason> {
+        match command {
+            None => self.give_back().await,
+            Some(Command::Release(reply)) => {
+                let reason = self.give_back().await;
+                // Nobody may be waiting any more.
+                let _ = reply.send(());
+                reason
+            }
+            Some(Command::Checkpoint(checkpoint, reply)) => {
+                let wanted = checkpoint.clone();
+                let done = move |row: &Lease| row.checkpoint == wanted;
+                let written =
+                    self.write(COMMAND_ATTEMPTS_MAX, move |row| row.checkpoint(checkpoint.clone()), done).await;
+                self.answer(written, reply)
+            }
+            Some(Command::Prepare(pending, reply)) => {
+                let wanted = Some(pending.clone());
+                let done = move |row: &Lease| row.pending == wanted;
+                let written = self.write(COMMAND_ATTEMPTS_MAX, move |row| row.prepare(pending.clone()), done).await;
+                self.answer(written, reply)
+            }
+            Some(Command::NameChildren(children, reply)) => {
+                let result = self.name_children(children).await;
+                let _ = reply.send(result);
+                None
+            }
+        }
+    }
+
+    fn answer(&self, written: Written, reply: oneshot::Sender<Result<(), CheckpointError>>) -> Option<LossReason> {
+        let (result, loss) = match written {
+            Written::Yes => (Ok(()), None),
+            Written::Failed(error) => (Err(checkpoint_error(error)), None),
+            Written::Lost(reason) => {
+                let message = format!("the lease is lost: {reason:?}, shard={}", self.lease.key);
+                (Err(CheckpointError::new(CheckpointErrorKind::LeaseLost, message)), Some(reason))
+            }
+        };
+        if loss.is_some() {
+            // Before the caller learns it, so that it never sees a lost lease as held.
+            self.loss.send_replace(loss);
+        }
+        // The caller may have given up waiting; the write stands.
+        let _ = reply.send(result);
+        loss
+    }
+
+    async fn renew(&mut self) -> Option<LossReason> {
+        let renewals = self.context.renewals.clone();
+        let Ok(_permit) = self.context.clock.timeout(self.time_left(), renewals.acquire()).await else {
+            return Some(LossReason::Expired);
+        };
+        match self.write(u32::MAX, Lease::renew, |_| true).await {
+            Written::Yes => None,
+            Written::Lost(reason) => Some(reason),
+            // Unbounded attempts end only by loss; an error that retrying cannot mend leaves the lease to run out.
+            Written::Failed(_) => {
+                self.context.clock.sleep(self.time_left().min(self.context.renew_interval)).await;
+                (self.time_left() == Duration::ZERO).then_some(LossReason::Expired)
+            }
+        }
+    }
+
+    /// Writes until it is settled, a lasting error, `attempts` errors, or the end of the lease.
+    ///
+    /// `done` tells from the row alone whether an earlier attempt, whose answer was lost, had its effect.
+    async fn write(
+        &mut self,
+        attempts: u32,
+        update: impl Fn(&Lease) -> LeaseUpdate,
+        done: impl Fn(&Lease) -> bool,
+    ) -> Written {
+        let mut backoff = Backoff::new(Duration::from_millis(50), self.context.renew_interval / 4);
+        let mut failures = 0;
+        loop {
+            let sent_at = self.context.clock.monotonic();
+            let time_left = self.time_left();
+            let update = update(&self.lease);
+            let attempt = self.context.table.update(&update);
+            // A zero time-out would still poll the call once, and a late write must not go out at all.
+            if time_left == Duration::ZERO {
+                return Written::Lost(LossReason::Expired);
+            }
+            let error = match self.context.clock.timeout(time_left, attempt).await {
+                Err(_) => return Written::Lost(LossReason::Expired),
+                Ok(Ok(Claim::Won(row))) => {
+                    self.adopt(row, sent_at);
+                    return Written::Yes;
+                }
+                Ok(Ok(Claim::Lost(row))) => match self.judge(row) {
+                    Err(reason) => return Written::Lost(reason),
+                    Ok(row) => {
+                        let is_done = done(&row);
+                        self.adopt(row, self.renewed_at);
+                        if is_done {
+                            return Written::Yes;
+                        }
+                        continue;
+                    }
+                },
+                Ok(Err(error)) => error,
+            };
+            failures += 1;
+            if !error.is_retryable() || failures >= attempts {
+                return Written::Failed(error);
+            }
+            let wait = backoff.next(&mut self.rng);
+            self.context.events.emit(Event::CallFailed {
+                what: "lease write",
+                error: error.to_string(),
+                retry_in: wait,
+            });
+            self.context.clock.sleep(wait.min(self.time_left())).await;
+        }
+    }
+
+    /// Our own row one step ahead is an earlier attempt of ours that was applied; anything else is a loss.
+    fn judge(&self, row: Option<Lease>) -> Result<Lease, LossReason> {
+        let row = row.ok_or(LossReason::Deleted)?;
+        let is_ours = row.actual_owner() == Some(&self.context.worker) && row.counter == self.lease.counter + 1;
+        if is_ours { Ok(row) } else { Err(LossReason::Taken) }
+    }
+
+    fn adopt(&mut self, row: Lease, renewed_at: Moment) {
+        self.lease = row;
+        self.renewed_at = renewed_at;
+    }
+
+    async fn name_children(&mut self, children: Vec<ShardId>) -> Result<(), TableError> {
+        let update = self.lease.name_children(children.clone());
+        self.context.table.update(&update).await?;
+        // The row's counter did not move, and the next checkpoint repeats the children.
+        self.lease.children = children;
+        Ok(())
+    }
+
+    async fn give_back(&mut self) -> Option<LossReason> {
+        let release = self.lease.release();
+        let limit = self.context.renew_interval;
+        match self.context.clock.timeout(limit, self.context.table.update(&release)).await {
+            Ok(Ok(Claim::Lost(_))) => Some(LossReason::Taken),
+            Ok(Ok(Claim::Won(_))) => Some(LossReason::Released),
+            // It runs out by itself.
+            Ok(Err(_)) | Err(_) => Some(LossReason::Expired),
+        }
+    }
+
+    fn time_left(&self) -> Duration {
+        self.renewed_at.after(self.context.failover_time).since(self.context.clock.monotonic())
+    }
+}
+
+fn checkpoint_error(error: TableError) -> CheckpointError {
+    let kind = match error.kind() {
+        TableErrorKind::Throttled => CheckpointErrorKind::Throttled,
+        TableErrorKind::Missing | TableErrorKind::NotALeaseTable => CheckpointErrorKind::InvalidState,
+        _ => CheckpointErrorKind::Dependency,
+    };
+    CheckpointError::new(kind, "the lease table failed").with_source(error)
+}

@@ -1,0 +1,352 @@
+//! A lease and its legal transitions, without effects.
+//!
+//! A transition is data: a [`LeaseUpdate`] names the row, what must hold ([`Require`]) and what changes ([`Change`]). Every
+//! table applies it the same way, in one conditional write. The transitions are those of the Java KCL, so that workers of
+//! both kinds can share a table.
+//!
+//! Invariants:
+//! - whoever changes the owner or the checkpoint moves the counter, so the holder of an older copy loses its next write;
+//! - no transition lowers a checkpoint, and none but the deletion of a finished lease removes one.
+
+use crate::checkpoint::PendingCheckpoint;
+use crate::stream::id::InvalidName;
+use crate::stream::{Checkpoint, ChildShard, HashKeyRange, InitialPosition, Shard, ShardId, WorkerId};
+
+/// The key of a lease: the shard's id, for an application that reads one stream.
+pub type LeaseKey = ShardId;
+
+/// One row of the lease table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lease {
+    /// The shard.
+    pub key: LeaseKey,
+    /// The worker that owns it; during a hand-off, the worker that will.
+    pub owner: Option<WorkerId>,
+    /// The worker that still processes it while a hand-off is pending.
+    pub checkpoint_owner: Option<WorkerId>,
+    /// Heartbeat and optimistic lock.
+    pub counter: u64,
+    /// Changes of owner since the last checkpoint.
+    pub owner_switches: u64,
+    /// How far the shard has been processed.
+    pub checkpoint: Checkpoint,
+    /// A prepared checkpoint, if one was not completed.
+    pub pending: Option<PendingCheckpoint>,
+    /// The shards it was made from.
+    pub parents: Vec<ShardId>,
+    /// The shards that follow it, once it is finished.
+    pub children: Vec<ShardId>,
+    /// The hash keys it holds, if known.
+    pub hash_range: Option<HashKeyRange>,
+    /// Moving average of bytes processed, in KB/s, as 3.x workers report it.
+    pub throughput_kbps: Option<f64>,
+}
+
+/// What must hold for an update to be applied. All of an update's conditions must.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Require {
+    /// The row exists.
+    Exists,
+    /// The counter is this.
+    Counter(u64),
+    /// The owner is this; `None`: there is none.
+    Owner(Option<WorkerId>),
+    /// The checkpoint owner is this; `None`: there is none.
+    CheckpointOwner(Option<WorkerId>),
+}
+
+/// One change an update makes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Sets the counter.
+    Counter(u64),
+    /// Adds one to the counter.
+    AddCounter,
+    /// Sets or clears the owner.
+    Owner(Option<WorkerId>),
+    /// Clears the checkpoint owner.
+    ClearCheckpointOwner,
+    /// Sets the owner switches.
+    OwnerSwitches(u64),
+    /// Adds one to the owner switches.
+    AddOwnerSwitch,
+    /// Sets the checkpoint.
+    Checkpoint(Checkpoint),
+    /// Sets or clears the prepared checkpoint and its state.
+    Pending(Option<PendingCheckpoint>),
+    /// Sets the children.
+    Children(Vec<ShardId>),
+    /// Sets the hash range.
+    HashRange(HashKeyRange),
+    /// Sets the throughput.
+    ThroughputKbps(f64),
+}
+
+/// One conditional write to one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseUpdate {
+    /// What it is for, for logs and counters.
+    pub operation: &'static str,
+    /// The row.
+    pub key: LeaseKey,
+    /// What must hold.
+    pub require: Vec<Require>,
+    /// What changes.
+    pub changes: Vec<Change>,
+}
+
+impl Lease {
+    /// A lease for a shard that ListShards returned.
+    #[must_use]
+    pub fn of_shard(shard: &Shard, position: InitialPosition) -> Self {
+        Self {
+            parents: shard.parents.clone(),
+            hash_range: Some(shard.hash_range),
+            ..Self::new(shard.id.clone(), position.checkpoint())
+        }
+    }
+
+    /// A lease for a shard that the end of its parent named: it starts at its first record.
+    #[must_use]
+    pub fn of_child(child: &ChildShard) -> Self {
+        Self {
+            parents: child.parents.clone(),
+            hash_range: Some(child.hash_range),
+            ..Self::new(child.id.clone(), Checkpoint::TrimHorizon)
+        }
+    }
+
+    /// An unowned lease.
+    #[must_use]
+    pub fn new(key: LeaseKey, checkpoint: Checkpoint) -> Self {
+        Self {
+            key,
+            owner: None,
+            checkpoint_owner: None,
+            counter: 0,
+            owner_switches: 0,
+            checkpoint,
+            pending: None,
+            parents: Vec::new(),
+            children: Vec::new(),
+            hash_range: None,
+            throughput_kbps: None,
+        }
+    }
+
+    /// The worker that processes it now: while a hand-off is pending, still the old owner.
+    #[must_use]
+    pub fn actual_owner(&self) -> Option<&WorkerId> {
+        self.checkpoint_owner.as_ref().or(self.owner.as_ref())
+    }
+
+    /// True if the shard is done.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.checkpoint == Checkpoint::ShardEnd
+    }
+
+    /// Keeps it for another failover time.
+    #[must_use]
+    pub fn renew(&self) -> LeaseUpdate {
+        self.update("renew", vec![Require::Counter(self.counter)], vec![Change::Counter(self.counter + 1)])
+    }
+
+    /// Makes `worker` its owner, whether it is free or owned by somebody else.
+    #[must_use]
+    pub fn take(&self, worker: &WorkerId) -> LeaseUpdate {
+        let mut changes = vec![
+            Change::Counter(self.counter + 1),
+            Change::Owner(Some(worker.clone())),
+            // A 2.x worker would leave it behind, and a 3.x worker then ignores the lease.
+            Change::ClearCheckpointOwner,
+        ];
+        let is_switch = self.owner.as_ref().is_some_and(|owner| owner != worker);
+        if is_switch || self.checkpoint_owner.as_ref() == Some(worker) {
+            changes.push(Change::AddOwnerSwitch);
+        }
+        self.update("take", vec![Require::Counter(self.counter)], changes)
+    }
+
+    /// Gives it back: no owner, and a counter that tells everybody.
+    #[must_use]
+    pub fn release(&self) -> LeaseUpdate {
+        let mut changes = vec![Change::ClearCheckpointOwner, Change::AddCounter];
+        if self.checkpoint_owner.is_none() {
+            changes.push(Change::Owner(None));
+        }
+        let require = vec![Require::Owner(self.owner.clone()), Require::CheckpointOwner(self.checkpoint_owner.clone())];
+        self.update("release", require, changes)
+    }
+
+    /// Stores a checkpoint; a prepared one is done with.
+    #[must_use]
+    pub fn checkpoint(&self, checkpoint: Checkpoint) -> LeaseUpdate {
+        let changes = vec![
+            Change::Counter(self.counter + 1),
+            Change::Checkpoint(checkpoint),
+            Change::OwnerSwitches(0),
+            Change::Pending(None),
+        ];
+        self.update("checkpoint", vec![Require::Counter(self.counter)], self.with_metadata(changes))
+    }
+
+    /// Stores the intent to checkpoint, and leaves the checkpoint as it is.
+    #[must_use]
+    pub fn prepare(&self, pending: PendingCheckpoint) -> LeaseUpdate {
+        let changes = vec![
+            Change::Counter(self.counter + 1),
+            Change::Checkpoint(self.checkpoint.clone()),
+            Change::OwnerSwitches(self.owner_switches),
+            Change::Pending(Some(pending)),
+        ];
+        self.update("prepare", vec![Require::Counter(self.counter)], self.with_metadata(changes))
+    }
+
+    /// Names the shards that follow; any worker may.
+    #[must_use]
+    pub fn name_children(&self, children: Vec<ShardId>) -> LeaseUpdate {
+        self.update("name_children", vec![Require::Exists], vec![Change::Children(children)])
+    }
+
+    /// A checkpoint also writes what is known of the shard, as the Java KCL does.
+    fn with_metadata(&self, mut changes: Vec<Change>) -> Vec<Change> {
+        if !self.children.is_empty() {
+            changes.push(Change::Children(self.children.clone()));
+        }
+        changes.extend(self.hash_range.map(Change::HashRange));
+        changes
+    }
+
+    fn update(&self, operation: &'static str, require: Vec<Require>, changes: Vec<Change>) -> LeaseUpdate {
+        LeaseUpdate { operation, key: self.key.clone(), require, changes }
+    }
+
+    /// True if every condition holds for this row.
+    #[must_use]
+    pub fn satisfies(&self, require: &[Require]) -> bool {
+        require.iter().all(|condition| match condition {
+            Require::Exists => true,
+            Require::Counter(counter) => self.counter == *counter,
+            Require::Owner(owner) => self.owner == *owner,
+            Require::CheckpointOwner(owner) => self.checkpoint_owner == *owner,
+        })
+    }
+
+    /// The row after these changes.
+    #[must_use]
+    pub fn with_changes(mut self, changes: &[Change]) -> Self {
+        for change in changes {
+            match change.clone() {
+                Change::Counter(counter) => self.counter = counter,
+                Change::AddCounter => self.counter += 1,
+                Change::Owner(owner) => self.owner = owner,
+                Change::ClearCheckpointOwner => self.checkpoint_owner = None,
+                Change::OwnerSwitches(switches) => self.owner_switches = switches,
+                Change::AddOwnerSwitch => self.owner_switches += 1,
+                Change::Checkpoint(checkpoint) => self.checkpoint = checkpoint,
+                Change::Pending(pending) => self.pending = pending,
+                Change::Children(children) => self.children = children,
+                Change::HashRange(range) => self.hash_range = Some(range),
+                Change::ThroughputKbps(throughput) => self.throughput_kbps = Some(throughput),
+            }
+        }
+        self
+    }
+}
+
+/// Parses a lease key.
+///
+/// # Errors
+/// As [`ShardId::new`].
+pub fn lease_key(text: &str) -> Result<LeaseKey, InvalidName> {
+    ShardId::new(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::RecordPosition;
+    use proptest::prelude::*;
+
+    fn worker(name: &str) -> WorkerId {
+        WorkerId::new(name).unwrap()
+    }
+
+    fn lease() -> Lease {
+        Lease::new(ShardId::new("shardId-000000000000").unwrap(), Checkpoint::TrimHorizon)
+    }
+
+    fn apply(lease: &Lease, update: &LeaseUpdate) -> Option<Lease> {
+        lease.satisfies(&update.require).then(|| lease.clone().with_changes(&update.changes))
+    }
+
+    #[test]
+    fn taking_counts_a_switch_only_from_another_owner() {
+        let (a, b) = (worker("a"), worker("b"));
+        let first = apply(&lease(), &lease().take(&a)).unwrap();
+        assert_eq!((first.owner_switches, first.counter, first.owner.clone()), (0, 1, Some(a.clone())));
+        let stolen = apply(&first, &first.take(&b)).unwrap();
+        assert_eq!((stolen.owner_switches, stolen.counter), (1, 2));
+        let again = apply(&stolen, &stolen.take(&b)).unwrap();
+        assert_eq!(again.owner_switches, 1);
+    }
+
+    #[test]
+    fn the_old_owner_loses_after_a_take() {
+        let owned = apply(&lease(), &lease().take(&worker("a"))).unwrap();
+        let stolen = apply(&owned, &owned.take(&worker("b"))).unwrap();
+        assert_eq!(apply(&stolen, &owned.renew()), None);
+        assert_eq!(apply(&stolen, &owned.checkpoint(Checkpoint::ShardEnd)), None);
+        assert_eq!(apply(&stolen, &owned.release()), None);
+    }
+
+    #[test]
+    fn taking_clears_a_pending_hand_off() {
+        let pending = Lease { owner: Some(worker("b")), checkpoint_owner: Some(worker("a")), ..lease() };
+        assert_eq!(pending.actual_owner(), Some(&worker("a")));
+        let taken = apply(&pending, &pending.take(&worker("c"))).unwrap();
+        assert_eq!((taken.owner, taken.checkpoint_owner), (Some(worker("c")), None));
+    }
+
+    #[test]
+    fn release_during_a_hand_off_leaves_the_next_owner() {
+        let pending = Lease { owner: Some(worker("b")), checkpoint_owner: Some(worker("a")), ..lease() };
+        let released = apply(&pending, &pending.release()).unwrap();
+        assert_eq!((released.owner, released.checkpoint_owner), (Some(worker("b")), None));
+    }
+
+    #[test]
+    fn a_checkpoint_ends_a_prepared_one() {
+        let pending = PendingCheckpoint { checkpoint: Checkpoint::ShardEnd, state: None };
+        let prepared = apply(&lease(), &lease().prepare(pending.clone())).unwrap();
+        assert_eq!((prepared.pending.clone(), prepared.checkpoint.clone()), (Some(pending), Checkpoint::TrimHorizon));
+        let done = apply(&prepared, &prepared.checkpoint(Checkpoint::ShardEnd)).unwrap();
+        assert_eq!((done.pending, done.checkpoint), (None, Checkpoint::ShardEnd));
+    }
+
+    proptest! {
+        /// Only a checkpoint changes the checkpoint, and an accepted owner's write moves the counter.
+        #[test]
+        fn transitions_keep_checkpoints(steps in prop::collection::vec((0u8..5, 0u64..100), 1..50)) {
+            let mut row = lease();
+            let workers = [worker("a"), worker("b")];
+            for (step, number) in steps {
+                let position = RecordPosition { sequence: (row.counter * 1000 + number).into(), sub_sequence: 0 };
+                let checkpoint = Checkpoint::At(position);
+                let update = match step {
+                    0 => row.renew(),
+                    1 => row.take(&workers[(number % 2) as usize]),
+                    2 => row.release(),
+                    3 => row.prepare(PendingCheckpoint { checkpoint, state: None }),
+                    _ => row.checkpoint(checkpoint),
+                };
+                let next = apply(&row, &update).unwrap();
+                prop_assert!(next.counter > row.counter);
+                prop_assert!(next.checkpoint >= row.checkpoint);
+                prop_assert!(step == 4 || next.checkpoint == row.checkpoint);
+                row = next;
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Settings: plain data that says how a worker behaves. Components (clock, table, stream, observer) are not settings;
+//! they are given to [`crate::worker::WorkerBuilder`].
+//!
+//! Every setting has one row in [`table`], from which the MultiLang daemon's properties, the documentation and the test of
+//! defaults are made.
+
+pub mod table;
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+/// How a worker behaves. Change what differs, leave the rest: `Settings { failover_time: …, ..Settings::default() }`.
+///
+/// Defaults are those of the Java KCL unless the field says otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// A lease whose counter has not moved for this long is taken by another worker. Longer: fewer DynamoDB writes, fewer
+    /// needless takeovers; shorter: a dead worker's shards wait less. Default 10 s, at least 1 s.
+    pub failover_time: Duration,
+    /// Leases this worker holds at most. Default unlimited (2147483647).
+    pub leases_per_worker_max: NonZeroU32,
+    /// Leases taken from a live, busier worker in one look at the table at most. More balances sooner and makes more
+    /// duplicates at once. Default 1.
+    pub leases_stolen_max: NonZeroU32,
+    /// Leases unowned or unmoved for three failover times are taken at once and in any number. Default true.
+    pub priority_lease_assignment: bool,
+    /// Lease renewals under way at once. Default 20.
+    pub lease_renewals_parallel_max: NonZeroUsize,
+    /// Skips the look at the stream's shards at start if the table has leases. Default false.
+    pub skip_shard_sync_if_leases_exist: bool,
+    /// How often a consumer that waits for its parent shards looks at their leases. Default 10 s.
+    pub parent_shard_poll_interval: Duration,
+    /// Wait between attempts to start. Default 1 s.
+    pub initialization_backoff: Duration,
+    /// Attempts to start before the worker gives up. Default 20.
+    pub initialization_attempts_max: NonZeroU32,
+    /// Wait between attempts of a call to ListShards that was throttled. Default 1.5 s.
+    pub list_shards_backoff: Duration,
+    /// Attempts of a throttled call to ListShards. Default 50.
+    pub list_shards_attempts_max: NonZeroU32,
+    /// First wait after a failed step of a consumer, a processor's included; it doubles up to 10 s. Default 0.5 s.
+    pub task_backoff: Duration,
+    /// Times a batch is given again to a processor that failed, before its shard stops. Default 3.
+    pub processor_retries_max: u32,
+    /// Calls the processor for empty answers too. Default false.
+    pub empty_batches: bool,
+    /// Records asked for in one GetRecords call, 1 to 10,000. Default 10,000.
+    pub records_per_call_max: NonZeroUsize,
+    /// Wait between two GetRecords calls on a shard, at least 200 ms. Unset, it adapts: 200 ms after records, up to 1.5 s
+    /// while the shard is empty, so an idle shard costs little and a busy one is read as fast as the service allows.
+    /// Default unset (Java: 1.5 s).
+    pub idle_time_between_reads: Option<Duration>,
+    /// Bytes of records fetched and not yet processed, over all shards of the worker. One answer (up to 10 MiB) per shard
+    /// may stand above it. Default 32 MiB.
+    pub prefetch_bytes_max: NonZeroUsize,
+    /// How long a graceful stop waits for processors before it goes on without them. Default 30 s.
+    pub shutdown_grace: Duration,
+}
+
+/// A setting out of its bounds: its name, the value, the bound and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("setting {name} is {value}: {fix}")]
+pub struct InvalidSetting {
+    /// The field.
+    pub name: &'static str,
+    /// The value it has.
+    pub value: String,
+    /// The bound it breaks, and what to do about it.
+    pub fix: &'static str,
+}
+
+const FAILOVER_TIME_MIN: Duration = Duration::from_secs(1);
+const IDLE_TIME_MIN: Duration = Duration::from_millis(200);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            failover_time: Duration::from_secs(10),
+            leases_per_worker_max: nonzero(2_147_483_647),
+            leases_stolen_max: NonZeroU32::MIN,
+            priority_lease_assignment: true,
+            lease_renewals_parallel_max: nonzero_size(20),
+            skip_shard_sync_if_leases_exist: false,
+            parent_shard_poll_interval: Duration::from_secs(10),
+            initialization_backoff: Duration::from_secs(1),
+            initialization_attempts_max: nonzero(20),
+            list_shards_backoff: Duration::from_millis(1500),
+            list_shards_attempts_max: nonzero(50),
+            task_backoff: Duration::from_millis(500),
+            processor_retries_max: 3,
+            empty_batches: false,
+            records_per_call_max: nonzero_size(10_000),
+            idle_time_between_reads: None,
+            prefetch_bytes_max: nonzero_size(32 << 20),
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+const fn nonzero(number: u32) -> NonZeroU32 {
+    match NonZeroU32::new(number) {
+        Some(number) => number,
+        None => NonZeroU32::MIN,
+    }
+}
+
+const fn nonzero_size(number: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(number) {
+        Some(number) => number,
+        None => NonZeroUsize::MIN,
+    }
+}
+
+impl Settings {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The first setting out of its bounds.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        let refuse = |name, value: String, fix| Err(InvalidSetting { name, value, fix });
+        if self.failover_time < FAILOVER_TIME_MIN {
+            return refuse("failover_time", format!("{:?}", self.failover_time), "give at least 1 s");
+        }
+        if self.records_per_call_max.get() > 10_000 {
+            let value = self.records_per_call_max.to_string();
+            return refuse("records_per_call_max", value, "GetRecords returns at most 10000; give 1 to 10000");
+        }
+        if let Some(idle) = self.idle_time_between_reads.filter(|idle| *idle < IDLE_TIME_MIN) {
+            let fix = "Kinesis allows five reads per second and shard; give at least 200 ms";
+            return refuse("idle_time_between_reads", format!("{idle:?}"), fix);
+        }
+        Ok(())
+    }
+
+    /// How often an owner renews a lease: a third of the failover time, less 25 ms.
+    #[must_use]
+    pub fn renew_interval(&self) -> Duration {
+        (self.failover_time / 3).saturating_sub(Duration::from_millis(25))
+    }
+
+    /// How often a worker looks for leases to take.
+    #[must_use]
+    pub fn look_interval(&self) -> Duration {
+        self.failover_time / 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(Settings::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn refusals_name_value_bound_and_fix() {
+        let settings = Settings { idle_time_between_reads: Some(Duration::from_millis(50)), ..Settings::default() };
+        assert_eq!(
+            settings.validate().unwrap_err().to_string(),
+            "setting idle_time_between_reads is 50ms: Kinesis allows five reads per second and shard; give at least 200 ms"
+        );
+        let settings = Settings { failover_time: Duration::ZERO, ..Settings::default() };
+        assert_eq!(settings.validate().unwrap_err().name, "failover_time");
+        let settings = Settings { records_per_call_max: nonzero_size(10_001), ..Settings::default() };
+        assert_eq!(settings.validate().unwrap_err().name, "records_per_call_max");
+    }
+}

@@ -1,0 +1,264 @@
+//! The worker's own task: it looks for leases to take, starts a keeper and a consumer for each, and sees them end.
+//!
+//! Invariants:
+//! - at most one consumer per shard: a lease that comes back is consumed again only when its last consumer has ended;
+//! - every task belongs to a set this task owns, so dropping the worker's future ends them all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::{Mode, Parts, Worker, start};
+use crate::assignment::observe::Observations;
+use crate::assignment::take::{self, Snapshot};
+use crate::clock::Moment;
+use crate::consumer::run::{Consumer, ConsumerContext, Failure};
+use crate::consumer::state::Outcome;
+use crate::error::WorkerError;
+use crate::event::Event;
+use crate::lease::keeper::{Keeper, KeeperContext, LeaseHandle};
+use crate::lease::{Claim, Lease, LeaseKey, TableError};
+use crate::processor::{ProcessorFactory, ShardContext};
+use crate::retrieval::prefetch::Budget;
+
+/// Takes under way at once.
+const TAKES_PARALLEL_MAX: usize = 16;
+/// How long leases are given back for when there is no time.
+const RELEASE_TIME_MAX: Duration = Duration::from_secs(1);
+
+pub(super) async fn run<F: ProcessorFactory>(worker: Worker<F>) -> Result<(), WorkerError> {
+    let Worker { mut parts, factory, mode } = worker;
+    let mut mode = mode.subscribe();
+    let started = tokio::select! {
+        biased;
+        _ = mode.wait_for(|mode| *mode != Mode::Run) => return Ok(()),
+        started = start::start(&mut parts) => started,
+    };
+    started?;
+    Running::new(parts, factory).run(mode).await
+}
+
+struct Running<F> {
+    parts: Parts,
+    factory: F,
+    keeper_context: KeeperContext,
+    consumer_context: ConsumerContext,
+    stop_consumers: watch::Sender<bool>,
+    observations: Observations,
+    held: HashMap<LeaseKey, LeaseHandle>,
+    consumers: JoinSet<Result<Outcome, Failure>>,
+    consumer_keys: HashMap<Id, LeaseKey>,
+    /// Keepers, and leases being given back.
+    background: JoinSet<()>,
+}
+
+impl<F: ProcessorFactory> Running<F> {
+    fn new(parts: Parts, factory: F) -> Self {
+        let (stop_consumers, stop) = watch::channel(false);
+        let keeper_context = KeeperContext {
+            table: parts.table.clone(),
+            worker: parts.id.clone(),
+            clock: parts.clock.clone(),
+            events: parts.events.clone(),
+            failover_time: parts.settings.failover_time,
+            renew_interval: parts.settings.renew_interval(),
+            renewals: Arc::new(Semaphore::new(parts.settings.lease_renewals_parallel_max.get())),
+        };
+        let consumer_context = ConsumerContext {
+            source: parts.source.clone(),
+            table: parts.table.clone(),
+            settings: parts.settings.clone(),
+            initial_position: parts.initial_position,
+            budget: Budget::new(parts.settings.prefetch_bytes_max.get()),
+            clock: parts.clock.clone(),
+            events: parts.events.clone(),
+            leases_changed: Arc::new(Notify::new()),
+            stop,
+        };
+        Self {
+            parts,
+            factory,
+            keeper_context,
+            consumer_context,
+            stop_consumers,
+            observations: Observations::default(),
+            held: HashMap::new(),
+            consumers: JoinSet::new(),
+            consumer_keys: HashMap::new(),
+            background: JoinSet::new(),
+        }
+    }
+
+    async fn run(mut self, mut mode: watch::Receiver<Mode>) -> Result<(), WorkerError> {
+        let result = loop {
+            let mut ask = mode.clone();
+            let step = tokio::select! {
+                biased;
+                _ = ask.wait_for(|mode| *mode != Mode::Run) => break Ok(()),
+                step = self.step() => step,
+            };
+            if step.is_err() {
+                break step;
+            }
+        };
+        let is_orderly = result.is_ok() && *mode.borrow() == Mode::Shutdown;
+        if is_orderly {
+            tokio::select! {
+                biased;
+                _ = mode.wait_for(|mode| *mode == Mode::Stop) => {}
+                () = self.shut_down() => {}
+            }
+        }
+        self.stop().await;
+        self.parts.events.emit(Event::WorkerStopped);
+        result
+    }
+
+    /// One look at the leases, then whatever happens until the next one is due.
+    ///
+    /// May be dropped at any point: that only happens when the worker stops, and a lease taken just then runs out.
+    async fn step(&mut self) -> Result<(), WorkerError> {
+        let looked_at = self.parts.clock.monotonic();
+        if let Err(error) = self.look(looked_at).await {
+            let (what, error) = ("looking for leases", error.to_string());
+            let retry_in = self.parts.settings.look_interval();
+            self.parts.events.emit(Event::CallFailed { what, error, retry_in });
+        }
+        let next_look = looked_at.after(self.parts.settings.look_interval());
+        let (clock, leases_changed) = (self.parts.clock.clone(), self.consumer_context.leases_changed.clone());
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = self.consumers.join_next_with_id() => self.consumer_ended(ended)?,
+                Some(_) = self.background.join_next() => {}
+                () = leases_changed.notified() => return Ok(()),
+                () = clock.sleep_until(next_look) => return Ok(()),
+            }
+        }
+    }
+
+    async fn look(&mut self, now: Moment) -> Result<(), TableError> {
+        let leases = self.parts.table.list().await?;
+        self.observations.update(&leases, now);
+        let snapshot = Snapshot { leases: &leases, observations: &self.observations, me: &self.parts.id, now };
+        let planned = take::plan(snapshot, &self.parts.settings, &mut self.parts.rng);
+        // A row that names this worker and is not held: left from before a restart, or from a loss that was not one.
+        let own = leases.iter().filter(|lease| lease.owner.as_ref() == Some(&self.parts.id) && !lease.is_finished());
+        let mut wanted: Vec<&Lease> = planned.into_iter().chain(own).collect();
+        wanted.retain(|lease| !self.held.contains_key(&lease.key));
+        wanted.sort_by(|a, b| a.key.cmp(&b.key));
+        wanted.dedup_by(|a, b| a.key == b.key);
+        self.take(wanted.into_iter().cloned().collect()).await
+    }
+
+    async fn take(&mut self, wanted: Vec<Lease>) -> Result<(), TableError> {
+        let (table, clock, me) = (self.parts.table.clone(), self.parts.clock.clone(), self.parts.id.clone());
+        let takes = futures::stream::iter(wanted).map(|lease| {
+            let (table, clock, update) = (table.clone(), clock.clone(), lease.take(&me));
+            async move {
+                let sent_at = clock.monotonic();
+                (lease, sent_at, table.update(&update).await)
+            }
+        });
+        let mut takes = std::pin::pin!(takes.buffer_unordered(TAKES_PARALLEL_MAX));
+        let mut failed = None;
+        while let Some((lease, sent_at, result)) = takes.next().await {
+            match result {
+                Ok(Claim::Won(row)) => self.hold(row, lease.owner, sent_at),
+                // Somebody else was faster.
+                Ok(Claim::Lost(_)) => {}
+                // If it was applied all the same, the next look finds a row that names this worker.
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn hold(&mut self, lease: Lease, previous: Option<crate::stream::WorkerId>, taken_at: Moment) {
+        self.parts.events.emit(Event::LeaseTaken {
+            shard: lease.key.clone(),
+            previous: previous.filter(|previous| *previous != self.parts.id),
+            checkpoint: lease.checkpoint.clone(),
+            fencing_token: lease.counter,
+        });
+        let rng = &mut self.parts.rng;
+        let (keeper, handle) = Keeper::new(self.keeper_context.clone(), lease.clone(), taken_at, rng.fork());
+        self.background.spawn(keeper.run());
+        self.held.insert(lease.key.clone(), handle.clone());
+        let processor = self.factory.create(&ShardContext {
+            stream: self.parts.source.stream().clone(),
+            shard: lease.key.clone(),
+            worker: self.parts.id.clone(),
+            fencing_token: lease.counter,
+        });
+        let key = lease.key.clone();
+        let consumer = Consumer::new(self.consumer_context.clone(), lease, handle, processor, rng.fork());
+        let task = self.consumers.spawn(consumer.run());
+        self.consumer_keys.insert(task.id(), key);
+    }
+
+    fn consumer_ended(&mut self, ended: Result<(Id, Result<Outcome, Failure>), JoinError>) -> Result<(), WorkerError> {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(panic) => (panic.id(), Err(self.consumer_panicked(&panic))),
+        };
+        let Some(key) = self.consumer_keys.remove(&id) else { return Ok(()) };
+        match result {
+            Ok(Outcome::LeaseLost | Outcome::Stopped | Outcome::ShardEnded) => self.give_back(&key),
+            // The lease is kept: no other worker would fare better, and nothing may be skipped.
+            Err(Failure::Stop) => {}
+            Err(Failure::Fatal(cause)) => return Err(WorkerError::Processor(cause)),
+        }
+        Ok(())
+    }
+
+    fn consumer_panicked(&self, panic: &JoinError) -> Failure {
+        if let Some(shard) = self.consumer_keys.get(&panic.id()).cloned() {
+            let (call, error) = ("a processor's call", panic.to_string());
+            self.parts.events.emit(Event::ProcessorFailed { shard: shard.clone(), call, error, retry_in: None });
+            self.parts.events.emit(Event::ShardStopped { shard });
+        }
+        Failure::Stop
+    }
+
+    fn give_back(&mut self, key: &LeaseKey) {
+        if let Some(handle) = self.held.remove(key) {
+            self.background.spawn(async move { handle.release().await });
+        }
+    }
+
+    /// Lets every processor finish, within the grace the settings allow.
+    async fn shut_down(&mut self) {
+        self.stop_consumers.send_replace(true);
+        let (clock, grace) = (self.parts.clock.clone(), self.parts.settings.shutdown_grace);
+        let all_ended = async {
+            while let Some(ended) = self.consumers.join_next_with_id().await {
+                if let Err(error) = self.consumer_ended(ended) {
+                    tracing::error!("{error}");
+                }
+            }
+        };
+        if clock.timeout(grace, all_ended).await.is_err() {
+            let left = self.consumers.len();
+            tracing::warn!("{left} processors did not finish within {} ms and are dropped", grace.as_millis());
+        }
+    }
+
+    /// Drops what still runs and gives every lease back.
+    async fn stop(&mut self) {
+        self.consumers.shutdown().await;
+        let keys: Vec<_> = self.held.keys().cloned().collect();
+        for key in keys {
+            self.give_back(&key);
+        }
+        let clock = self.parts.clock.clone();
+        let all_ended = async { while self.background.join_next().await.is_some() {} };
+        if clock.timeout(RELEASE_TIME_MAX, all_ended).await.is_err() {
+            tracing::warn!("some leases could not be given back in time; they run out by themselves");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The way to the first lease: the stream exists, the table is ready, every shard that needs a lease has one. No waits on
+//! the way, except after failures.
+
+use super::Parts;
+use crate::coordinator::shard_sync;
+use crate::error::WorkerError;
+use crate::event::Event;
+use crate::lease::{Claim, Lease, Prepared};
+use crate::retry::Backoff;
+use crate::stream::{Shard, ShardFilter, SourceError, SourceErrorKind};
+
+/// Prepares everything, in as many attempts as the settings allow.
+pub(super) async fn start(parts: &mut Parts) -> Result<(), WorkerError> {
+    let first = parts.settings.initialization_backoff;
+    let mut backoff = Backoff::new(first, first * 8);
+    for attempts_left in (0..parts.settings.initialization_attempts_max.get()).rev() {
+        let error = match attempt(parts).await {
+            Ok(()) => return Ok(()),
+            Err(error) if attempts_left == 0 || !error.is_retryable() => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        let wait = backoff.next(&mut parts.rng);
+        parts.events.emit(Event::CallFailed { what: "starting", error, retry_in: wait });
+        parts.clock.sleep(wait).await;
+    }
+    Ok(())
+}
+
+async fn attempt(parts: &mut Parts) -> Result<(), WorkerError> {
+    // The stream first: a misspelt one must not leave a table behind.
+    let shards = list_shards(parts, shard_sync::first_filter(parts.initial_position)).await?;
+    let prepared = parts.table.prepare().await?;
+    let (table, is_new) = (parts.table.name().to_owned(), prepared == Prepared::Created);
+    parts.events.emit(Event::TableReady { table, is_new });
+
+    let leases = parts.table.list().await?;
+    let missing = if leases.is_empty() {
+        let incomplete = || WorkerError::ShardsIncomplete(parts.source.stream().to_string());
+        shard_sync::plan_first(&shards, parts.initial_position).ok_or_else(incomplete)?
+    } else if parts.settings.skip_shard_sync_if_leases_exist {
+        Vec::new()
+    } else {
+        let all = list_shards(parts, ShardFilter::All).await?;
+        shard_sync::plan(&all, &leases, parts.initial_position)
+    };
+    create(parts, missing).await
+}
+
+async fn create(parts: &Parts, missing: Vec<Lease>) -> Result<(), WorkerError> {
+    let mut created = Vec::new();
+    for lease in missing {
+        if let Claim::Won(lease) = parts.table.create(&lease).await? {
+            created.push(lease.key);
+        }
+    }
+    if !created.is_empty() {
+        parts.events.emit(Event::LeasesCreated { shards: created });
+    }
+    Ok(())
+}
+
+/// ListShards has a low rate limit, shared by every worker of the account: being throttled is waited out here.
+async fn list_shards(parts: &mut Parts, filter: ShardFilter) -> Result<Vec<Shard>, WorkerError> {
+    let wait = parts.settings.list_shards_backoff;
+    for _ in 1..parts.settings.list_shards_attempts_max.get() {
+        match parts.source.list_shards(filter.clone()).await {
+            Err(error) if error.kind() == SourceErrorKind::Throttled => {
+                let error = error.to_string();
+                parts.events.emit(Event::CallFailed { what: "listing shards", error, retry_in: wait });
+                parts.clock.sleep(wait / 2 + parts.rng.duration_to(wait / 2)).await;
+            }
+            result => return result.map_err(|error| source_error(parts, error)),
+        }
+    }
+    parts.source.list_shards(filter).await.map_err(|error| source_error(parts, error))
+}
+
+fn source_error(parts: &Parts, error: SourceError) -> WorkerError {
+    let stream = parts.source.stream().to_string();
+    match error.kind() {
+        SourceErrorKind::NotFound => WorkerError::StreamMissing(stream),
+        _ => WorkerError::Source { stream, source: error },
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the library through its public interface, on the memory implementations of both seams.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conformance;
+mod worker;
