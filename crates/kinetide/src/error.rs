@@ -25,7 +25,7 @@ pub enum WorkerError {
     #[error("stream '{0}' does not exist")]
     StreamMissing(String),
     /// The stream could not be read.
-    #[error("stream '{stream}' cannot be read: {source}")]
+    #[error("stream '{stream}' cannot be read")]
     Source {
         /// The stream.
         stream: String,
@@ -33,14 +33,14 @@ pub enum WorkerError {
         source: SourceError,
     },
     /// The lease table could not be used.
-    #[error("lease table cannot be used: {0}")]
+    #[error("the lease table cannot be used")]
     Table(#[from] TableError),
     /// The shards listed do not hold every hash key, so some records would not be read.
     #[error("the shards listed for stream '{0}' leave out some hash keys; it may be changing")]
     ShardsIncomplete(String),
     /// A processor failed for good.
-    #[error("processor failed: {0}")]
-    Processor(Box<dyn std::error::Error + Send + Sync>),
+    #[error("a processor failed")]
+    Processor(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl WorkerError {
@@ -53,5 +53,35 @@ impl WorkerError {
             Self::ShardsIncomplete(_) => true,
             _ => false,
         }
+    }
+}
+
+/// An error and its causes in one line, without repetitions.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !line.contains(&message) {
+            line = format!("{line}: {message}");
+        }
+        cause = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::TableErrorKind;
+
+    #[test]
+    fn a_chain_tells_each_thing_once() {
+        let io = std::io::Error::other("connection refused");
+        let error = TableError::new(TableErrorKind::Unavailable, "Scan", "app", "no connection").with_source(io);
+        let error = WorkerError::Table(error);
+        let expected = "the lease table cannot be used: Scan failed: no connection, table=app: connection refused";
+        assert_eq!(chain(&error), expected);
     }
 }

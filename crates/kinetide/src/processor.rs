@@ -1,7 +1,6 @@
 //! What users implement: [`RecordProcessor`], one value per shard and tenure, and how it is made: [`ProcessorFactory`].
 
 use std::future::Future;
-use std::sync::Arc;
 
 use crate::checkpoint::{Checkpointer, PendingCheckpoint};
 use crate::stream::{Checkpoint, ChildShard, ShardId, StreamName, UserRecord, WorkerId};
@@ -33,13 +32,13 @@ pub struct Initialize {
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// User records after the last checkpoint; empty only if `empty_batches` is set.
-    pub records: Arc<[UserRecord]>,
+    pub records: Vec<UserRecord>,
     /// How far behind the newest record of the shard this batch is, in milliseconds.
     pub millis_behind_latest: Option<u64>,
     /// True if this is the last batch of a closed shard.
     pub is_at_shard_end: bool,
     /// The shards that follow, with the last batch.
-    pub children: Arc<[ChildShard]>,
+    pub children: Vec<ChildShard>,
 }
 
 /// A processor's failure.

@@ -50,31 +50,16 @@ fn is_connect_failure(failure: &aws_smithy_runtime_api::client::result::Dispatch
     false
 }
 
-/// The messages of an error and its causes, without repetitions.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut messages: Vec<String> = Vec::new();
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if messages.last().is_none_or(|last| !last.contains(&message)) {
-            messages.push(message);
-        }
-        cause = error.source();
-    }
-    messages.join(": ")
-}
-
-/// What to tell a person: the service's own words, or why there are none.
-fn message<E>(error: &SdkError<E, HttpResponse>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
+/// What to tell a person: the service's own words, or what became of the call.
+fn message<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, fate: &Fate) -> String {
     match error {
         SdkError::ServiceError(service) => {
             let (code, text) = (service.err().code().unwrap_or("unknown error"), service.err().message());
             text.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"))
         }
-        other => chain(other),
+        _ if *fate == Fate::NotSent => "no connection".to_owned(),
+        _ if *fate == Fate::NotBuilt => "the request could not be made".to_owned(),
+        _ => "no answer".to_owned(),
     }
 }
 
@@ -137,7 +122,13 @@ pub(super) fn source_error<E>(operation: &'static str, error: SdkError<E, HttpRe
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    SourceError::new(source_kind(&fate(&error)), operation, message(&error)).with_source(error)
+    let fate = fate(&error);
+    let classified = SourceError::new(source_kind(&fate), operation, message(&error, &fate));
+    match error {
+        // Its words are the message already.
+        SdkError::ServiceError(_) => classified,
+        other => classified.with_source(other),
+    }
 }
 
 /// Classifies a failed call to DynamoDB.
@@ -145,7 +136,12 @@ pub(super) fn table_error<E>(operation: &'static str, table: &str, error: SdkErr
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    TableError::new(table_kind(&fate(&error)), operation, table, message(&error)).with_source(error)
+    let fate = fate(&error);
+    let classified = TableError::new(table_kind(&fate), operation, table, message(&error, &fate));
+    match error {
+        SdkError::ServiceError(_) => classified,
+        other => classified.with_source(other),
+    }
 }
 
 #[cfg(test)]

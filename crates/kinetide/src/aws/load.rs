@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use crate::error::WorkerError;
+use crate::error::{WorkerError, chain};
 
 /// How long a connection may take to open.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -169,7 +170,9 @@ async fn check(provider: &Option<SharedCredentialsProvider>) -> Result<(), Worke
         None => "none are configured".to_owned(),
         Some(provider) => match provider.provide_credentials().await {
             Ok(_) => return Ok(()),
-            Err(error) => super::error::chain(&error),
+            // The SDK lists every place it looked, over several lines.
+            Err(CredentialsError::CredentialsNotLoaded(_)) => "none were found".to_owned(),
+            Err(error) => chain(&error).replace('\n', " "),
         },
     };
     let hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile";

@@ -16,6 +16,7 @@ use super::state::{Outcome, State};
 use crate::aggregation::decode::deaggregate;
 use crate::checkpoint::{CheckpointError, Checkpointer};
 use crate::clock::Clock;
+use crate::error::chain;
 use crate::event::{Event, Events};
 use crate::lease::keeper::LeaseHandle;
 use crate::lease::{Lease, LeaseTable};
@@ -63,7 +64,7 @@ pub struct Consumer<P> {
     /// Fetches ahead; ends with the consumer.
     poller: JoinSet<()>,
     fetched: Option<mpsc::Receiver<Fetched>>,
-    children: Arc<[ChildShard]>,
+    children: Vec<ChildShard>,
 }
 
 /// What interrupts a consumer between two steps.
@@ -84,7 +85,7 @@ impl<P: RecordProcessor> Consumer<P> {
     /// A consumer for a lease that was just taken.
     pub fn new(context: ConsumerContext, lease: Lease, handle: LeaseHandle, processor: P, rng: Rng) -> Self {
         let checkpointer = Checkpointer::new(handle.clone(), lease.checkpoint.clone());
-        let (poller, children) = (JoinSet::new(), Arc::from([]));
+        let (poller, children) = (JoinSet::new(), Vec::new());
         Self { context, lease, handle, processor, checkpointer, rng, poller, fetched: None, children }
     }
 
@@ -117,7 +118,7 @@ impl<P: RecordProcessor> Consumer<P> {
                 Ok(None) => return state.parents_done(),
                 Ok(Some(parent)) => tracing::debug!("{} waits for {parent}", self.lease.key),
                 Err(error) => {
-                    let (what, error) = ("looking at parent leases", error.to_string());
+                    let (what, error) = ("looking at parent leases", chain(&error));
                     self.context.events.emit(Event::CallFailed { what, error, retry_in: poll_most });
                 }
             }
@@ -195,7 +196,7 @@ impl<P: RecordProcessor> Consumer<P> {
                 return Ok(interrupt.apply(state));
             }
             if let Some(children) = end {
-                self.children = children.into();
+                self.children = children;
                 return Ok(state.end_reached());
             }
         }
@@ -237,7 +238,7 @@ impl<P: RecordProcessor> Consumer<P> {
             records: not_covered(unpacked.records, &last),
             millis_behind_latest: answer.millis_behind_latest,
             is_at_shard_end: answer.end.is_some(),
-            children: answer.end.unwrap_or_default().into(),
+            children: answer.end.unwrap_or_default(),
         };
         (batch, answer.charge)
     }
@@ -307,13 +308,13 @@ impl<P: RecordProcessor> Consumer<P> {
                         context.leases_changed.notify_one();
                         return None;
                     }
-                    Some(Err(error)) => error.to_string(),
+                    Some(Err(error)) => chain(&error),
                     None => return Some(Interrupt::Lost),
                 },
                 Ok(ChildrenWritten::Waiting { parent }) => {
                     format!("the other parent has no lease yet, parent={parent}")
                 }
-                Err(error) => error.to_string(),
+                Err(error) => chain(&error),
             };
             context.events.emit(Event::CallFailed { what: "writing leases of child shards", error, retry_in: wait });
             if let Some(interrupt) = self.pause(wait).await {
@@ -338,8 +339,7 @@ impl<P: RecordProcessor> Consumer<P> {
     ) -> Result<(), Failure> {
         let shard = self.lease.key.clone();
         let wait = attempts.next(&error, &mut self.rng);
-        let event =
-            Event::ProcessorFailed { shard: shard.clone(), call, error: error.cause().to_string(), retry_in: wait };
+        let event = Event::ProcessorFailed { shard: shard.clone(), call, error: chain(error.cause()), retry_in: wait };
         self.context.events.emit(event);
         match wait {
             Some(wait) => {
@@ -358,7 +358,7 @@ impl<P: RecordProcessor> Consumer<P> {
     /// The calls on the way out are made once: a failure is told, and a fatal one stops the worker.
     fn report_failure(&self, call: &'static str, result: ProcessorResult) -> Result<(), Failure> {
         let Err(error) = result else { return Ok(()) };
-        let (shard, message) = (self.lease.key.clone(), error.cause().to_string());
+        let (shard, message) = (self.lease.key.clone(), chain(error.cause()));
         self.context.events.emit(Event::ProcessorFailed { shard, call, error: message, retry_in: None });
         if error.is_fatal() { Err(Failure::Fatal(error.into_cause())) } else { Ok(()) }
     }
@@ -400,9 +400,10 @@ async fn interrupt(handle: &LeaseHandle, stop: &mut watch::Receiver<bool>) -> In
 }
 
 /// Drops what the checkpoint covers: the head of an aggregate that was cut by it, or the checkpointed record itself.
-fn not_covered(records: Vec<UserRecord>, last: &Checkpoint) -> Arc<[UserRecord]> {
+fn not_covered(mut records: Vec<UserRecord>, last: &Checkpoint) -> Vec<UserRecord> {
     let done = records.iter().take_while(|record| last.covers(&record.position)).count();
-    if done == 0 { records.into() } else { records.into_iter().skip(done).collect() }
+    records.drain(..done);
+    records
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,7 @@
 //! Invariants:
 //! - a lease is treated as lost no later than one failover time after the last successful write *was sent*: whoever
 //!   watches the counter sees that write later than it was sent, so nobody else can have taken it by then;
+//! - a checkpoint is never lowered, whatever the order in which they arrive;
 //! - a write whose answer was lost is repeated with the same counter. If it had been applied, the repetition is refused
 //!   and shows our own row one step ahead: then it is adopted.
 
@@ -26,6 +27,7 @@ use super::row::{Lease, LeaseKey, LeaseUpdate};
 use super::table::{Claim, LeaseTable, TableError, TableErrorKind};
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind, PendingCheckpoint};
 use crate::clock::{Clock, Moment};
+use crate::error::chain;
 use crate::event::{Event, Events};
 use crate::retry::Backoff;
 use crate::rng::Rng;
@@ -198,6 +200,11 @@ impl Keeper {
                 let _ = reply.send(());
                 reason
             }
+            // Clones of a checkpointer may overtake one another; what a higher checkpoint covers is stored.
+            Some(Command::Checkpoint(checkpoint, reply)) if checkpoint <= self.lease.checkpoint => {
+                let _ = reply.send(Ok(()));
+                None
+            }
             Some(Command::Checkpoint(checkpoint, reply)) => {
                 let wanted = checkpoint.clone();
                 let done = move |row: &Lease| row.checkpoint == wanted;
@@ -297,11 +304,7 @@ impl Keeper {
                 return Written::Failed(error);
             }
             let wait = backoff.next(&mut self.rng);
-            self.context.events.emit(Event::CallFailed {
-                what: "lease write",
-                error: error.to_string(),
-                retry_in: wait,
-            });
+            self.context.events.emit(Event::CallFailed { what: "lease write", error: chain(&error), retry_in: wait });
             self.context.clock.sleep(wait.min(self.time_left())).await;
         }
     }
@@ -350,3 +353,6 @@ fn checkpoint_error(error: TableError) -> CheckpointError {
     };
     CheckpointError::new(kind, "the lease table failed").with_source(error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::settings::Settings;
 
 /// What Kinesis allows a shard: five reads a second.
-const SPACING_MIN: Duration = Duration::from_millis(200);
+pub(super) const SPACING_MIN: Duration = Duration::from_millis(200);
 /// What an idle shard is read at, unless the settings say otherwise: the Java default.
 const SPACING_IDLE: Duration = Duration::from_millis(1500);
 

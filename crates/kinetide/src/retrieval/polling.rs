@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::limit::Spacing;
+use super::limit::{SPACING_MIN, Spacing};
 use super::prefetch::{Budget, Charge};
 use crate::clock::Clock;
+use crate::error::chain;
 use crate::event::{Event, Events};
 use crate::retry::Backoff;
 use crate::rng::Rng;
@@ -134,10 +135,10 @@ impl Poller {
 
     fn after_error(&mut self, error: &SourceError, backoff: &mut Backoff) -> Duration {
         if error.kind() == SourceErrorKind::IteratorExpired {
-            return Duration::ZERO;
+            return SPACING_MIN;
         }
-        let wait = backoff.next(&mut self.rng).max(Duration::from_millis(200));
-        let error = format!("{error}, shard={}", self.shard);
+        let wait = backoff.next(&mut self.rng).max(SPACING_MIN);
+        let error = format!("{}, shard={}", chain(error), self.shard);
         self.events.emit(Event::CallFailed { what: "reading", error, retry_in: wait });
         wait
     }

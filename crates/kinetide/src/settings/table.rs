@@ -1,6 +1,6 @@
-//! One row per setting: its field, its Java property and aliases, how a text becomes a value, the Java default, the bounds,
-//! and one sentence. The MultiLang daemon's properties, `docs/settings.md` and the test that our defaults are the Java ones
-//! all come from here.
+//! One row per setting: its field, its Java property and aliases, how a text becomes a value, the Java default, the
+//! bounds, and one sentence. The MultiLang daemon's properties, `docs/settings.md` and the test that our defaults are
+//! the Java ones all come from here.
 //!
 //! It is not for reading files or deciding what a daemon does with a value it does not know; that is the daemon's.
 //!
@@ -162,7 +162,8 @@ impl Row {
 
     /// Puts a value into its field. Does nothing for a row without one.
     ///
-    /// Returns what a person should know: that a number was raised, or that a zero leaves the default, as it does in Java.
+    /// Returns what a person should know: that a number was raised, or that a zero leaves the default, as it does in
+    /// Java.
     ///
     /// # Errors
     /// [`BadValue`] when the number is out of its bounds.

@@ -18,7 +18,7 @@ use crate::assignment::take::{self, Snapshot};
 use crate::clock::Moment;
 use crate::consumer::run::{Consumer, ConsumerContext, Failure};
 use crate::consumer::state::Outcome;
-use crate::error::WorkerError;
+use crate::error::{WorkerError, chain};
 use crate::event::Event;
 use crate::lease::keeper::{Keeper, KeeperContext, LeaseHandle};
 use crate::lease::{Claim, Lease, LeaseKey, TableError};
@@ -120,16 +120,20 @@ impl<F: ProcessorFactory> Running<F> {
 
     /// One look at the leases, then whatever happens until the next one is due.
     ///
-    /// May be dropped at any point: that only happens when the worker stops, and a lease taken just then runs out.
+    /// A look may be dropped half-way: a lease won just then names this worker, and the next look finds it.
     async fn step(&mut self) -> Result<(), WorkerError> {
         let looked_at = self.parts.clock.monotonic();
-        if let Err(error) = self.look(looked_at).await {
-            let (what, error) = ("looking for leases", error.to_string());
+        let (clock, leases_changed) = (self.parts.clock.clone(), self.consumer_context.leases_changed.clone());
+        let problem = match clock.timeout(self.parts.settings.failover_time, self.look(looked_at)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(elapsed) => Some(elapsed.to_string()),
+        };
+        if let Some(error) = problem {
             let retry_in = self.parts.settings.look_interval();
-            self.parts.events.emit(Event::CallFailed { what, error, retry_in });
+            self.parts.events.emit(Event::CallFailed { what: "looking for leases", error, retry_in });
         }
         let next_look = looked_at.after(self.parts.settings.look_interval());
-        let (clock, leases_changed) = (self.parts.clock.clone(), self.consumer_context.leases_changed.clone());
         loop {
             tokio::select! {
                 biased;
@@ -147,7 +151,8 @@ impl<F: ProcessorFactory> Running<F> {
         let snapshot = Snapshot { leases: &leases, observations: &self.observations, me: &self.parts.id, now };
         let planned = take::plan(snapshot, &self.parts.settings, &mut self.parts.rng);
         // A row that names this worker and is not held: left from before a restart, or from a loss that was not one.
-        let own = leases.iter().filter(|lease| lease.owner.as_ref() == Some(&self.parts.id) && !lease.is_finished());
+        let is_own = |lease: &&Lease| lease.owner.as_ref() == Some(&self.parts.id) && lease.checkpoint_owner.is_none();
+        let own = leases.iter().filter(|lease| !lease.is_finished()).filter(is_own);
         let mut wanted: Vec<&Lease> = planned.into_iter().chain(own).collect();
         wanted.retain(|lease| !self.held.contains_key(&lease.key));
         wanted.sort_by(|a, b| a.key.cmp(&b.key));
@@ -238,7 +243,7 @@ impl<F: ProcessorFactory> Running<F> {
         let all_ended = async {
             while let Some(ended) = self.consumers.join_next_with_id().await {
                 if let Err(error) = self.consumer_ended(ended) {
-                    tracing::error!("{error}");
+                    tracing::error!("{}", chain(&error));
                 }
             }
         };
@@ -250,12 +255,16 @@ impl<F: ProcessorFactory> Running<F> {
 
     /// Drops what still runs and gives every lease back.
     async fn stop(&mut self) {
-        self.consumers.shutdown().await;
+        let clock = self.parts.clock.clone();
+        self.consumers.abort_all();
+        // A processor that blocks its thread cannot be dropped; it must not hold up the end.
+        if clock.timeout(RELEASE_TIME_MAX, self.consumers.shutdown()).await.is_err() {
+            tracing::warn!("some processors block their thread and could not be stopped");
+        }
         let keys: Vec<_> = self.held.keys().cloned().collect();
         for key in keys {
             self.give_back(&key);
         }
-        let clock = self.parts.clock.clone();
         let all_ended = async { while self.background.join_next().await.is_some() {} };
         if clock.timeout(RELEASE_TIME_MAX, all_ended).await.is_err() {
             tracing::warn!("some leases could not be given back in time; they run out by themselves");

@@ -3,7 +3,7 @@
 
 use super::Parts;
 use crate::coordinator::shard_sync;
-use crate::error::WorkerError;
+use crate::error::{WorkerError, chain};
 use crate::event::Event;
 use crate::lease::{Claim, Lease, Prepared};
 use crate::retry::Backoff;
@@ -12,12 +12,12 @@ use crate::stream::{Shard, ShardFilter, SourceError, SourceErrorKind};
 /// Prepares everything, in as many attempts as the settings allow.
 pub(super) async fn start(parts: &mut Parts) -> Result<(), WorkerError> {
     let first = parts.settings.initialization_backoff;
-    let mut backoff = Backoff::new(first, first * 8);
+    let mut backoff = Backoff::new(first, first);
     for attempts_left in (0..parts.settings.initialization_attempts_max.get()).rev() {
         let error = match attempt(parts).await {
             Ok(()) => return Ok(()),
             Err(error) if attempts_left == 0 || !error.is_retryable() => return Err(error),
-            Err(error) => error.to_string(),
+            Err(error) => chain(&error),
         };
         let wait = backoff.next(&mut parts.rng);
         parts.events.emit(Event::CallFailed { what: "starting", error, retry_in: wait });
@@ -65,7 +65,7 @@ async fn list_shards(parts: &mut Parts, filter: ShardFilter) -> Result<Vec<Shard
     for _ in 1..parts.settings.list_shards_attempts_max.get() {
         match parts.source.list_shards(filter.clone()).await {
             Err(error) if error.kind() == SourceErrorKind::Throttled => {
-                let error = error.to_string();
+                let error = chain(&error);
                 parts.events.emit(Event::CallFailed { what: "listing shards", error, retry_in: wait });
                 parts.clock.sleep(wait / 2 + parts.rng.duration_to(wait / 2)).await;
             }

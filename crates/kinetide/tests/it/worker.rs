@@ -289,7 +289,7 @@ async fn a_fatal_failure_ends_the_worker() {
     let world = World::new(2);
     world.stream.put("key", "fatal").unwrap();
     let error = world.start("a").await.task.await.unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "processor failed: it cannot go on");
+    assert_eq!(kinetide::error::chain(&error), "a processor failed: it cannot go on");
     assert_eq!(world.owners().await, BTreeMap::from([("nobody".to_owned(), 2)]));
 }
 

@@ -2,8 +2,8 @@
 
 use super::ROWS;
 
-/// The known key nearest to an unknown one, if any is near enough to be worth suggesting: a few typing errors away, or one is
-/// the beginning of the other.
+/// The known key nearest to an unknown one, if any is near enough to be worth suggesting: a few typing errors away, or
+/// one is the beginning of the other.
 #[must_use]
 pub fn nearest(key: &str) -> Option<String> {
     let wanted = key.to_lowercase();

@@ -31,7 +31,7 @@ const MIGRATION: &str = "migration between KCL versions";
 const TUNING: &str = "tuning of tables";
 const ENDPOINTS: &str = "per-service client options";
 
-const NO_EFFECT: &str = "it has had no effect since KCL 2.0";
+const NO_EFFECT: &str = "KCL has not used it since 2.0";
 const ON_DEMAND: &str = "the table is billed on demand";
 const NO_THREADS: &str = "there are no threads to limit here";
 
@@ -204,8 +204,7 @@ pub const ROWS: &[Row] = &[
         "",
         "The command of a shard's child process; required. Split at blanks, no quoting, no shell.",
     ),
-    row(DAEMON, "processingLanguage", Kind::Text, "", "Names the language of the processors.")
-        .inert("it is only ever logged"),
+    row(DAEMON, "processingLanguage", Kind::Text, "", "Names the language of the processors, for people."),
     row(DAEMON, "maxActiveThreads", Kind::Count, "0", "Limits the daemon's threads.").inert(NO_THREADS),
     row(
         DAEMON,
@@ -462,7 +461,7 @@ pub const ROWS: &[Row] = &[
         "processor_retries_max",
         Kind::Count,
         "",
-        "Times a failed batch is given again before its shard stops; a MultiLang child's failure ends the daemon instead.",
+        "Times a failed batch is given again before its shard stops; a failing child ends the daemon instead.",
     ),
     row(
         METRICS,

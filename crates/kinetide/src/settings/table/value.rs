@@ -1,7 +1,7 @@
 //! Texts into values, by the rules of the Java daemon as far as they make sense.
 //!
-//! A text that is no number, or a negative one, leaves the default and is said aloud (Java makes it 0 without a word). A word
-//! that is none of those allowed, a malformed time, address or region is refused.
+//! A text that is no number, or a negative one, leaves the default and is said aloud (Java makes it 0 without a word).
+//! A word that is none of those allowed, a malformed time, address or region is refused.
 
 use std::time::Duration;
 

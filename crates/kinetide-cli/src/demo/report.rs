@@ -1,0 +1,108 @@
+//! What the demo shows: progress while it runs, and the audit's findings at the end.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::audit::Audit;
+
+/// Progress: a bar on a terminal, plain lines otherwise; all on standard error.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    pub(super) fn new(records: u32, is_quiet: bool) -> Self {
+        let wanted = std::io::stderr().is_terminal() && !is_quiet;
+        let bar = wanted.then(|| {
+            let template = "{bar:40} {pos}/{len} processed, {msg}, {elapsed}";
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(u64::from(records)).with_style(style).with_message("0 produced")
+        });
+        Self { bar }
+    }
+
+    pub(super) fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    pub(super) fn produced(&self, count: u32) {
+        match &self.bar {
+            Some(bar) => bar.set_message(format!("{count} produced")),
+            None if count.is_multiple_of(50_000) => eprintln!("{count} produced"),
+            None => {}
+        }
+    }
+
+    pub(super) fn processed(&self, count: u32) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(u64::from(count));
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The findings, as programs read them.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Report {
+    produced: u32,
+    processed: u64,
+    lost: u32,
+    duplicates: u64,
+    order_violations: u64,
+    first_record_ms: Option<u64>,
+    takeover_ms: Option<u64>,
+    reshard_ms: Option<u64>,
+    records_per_s: u64,
+}
+
+impl Report {
+    pub(super) fn of(audit: &Audit) -> Self {
+        let findings = audit.findings();
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            produced: findings.produced,
+            processed: findings.processed,
+            lost: findings.lost,
+            duplicates: findings.duplicates,
+            order_violations: findings.order_violations,
+            first_record_ms: findings.first_record.map(millis),
+            takeover_ms: findings.takeover.map(millis),
+            reshard_ms: findings.reshard.map(millis),
+            records_per_s: findings.records_per_s as u64,
+        }
+    }
+
+    /// True if nothing is lost and nothing is out of order.
+    pub(super) fn holds(&self) -> bool {
+        self.lost == 0 && self.order_violations == 0
+    }
+
+    pub(super) fn print(&self, as_json: bool) {
+        if as_json {
+            println!("{}", serde_json::to_string(self).unwrap_or_default());
+            return;
+        }
+        let shown = |millis: Option<u64>| millis.map_or("never".to_owned(), |millis| format!("{millis} ms"));
+        println!("produced            {}", self.produced);
+        println!("processed           {}", self.processed);
+        println!("lost                {}", self.lost);
+        println!("duplicates          {}", self.duplicates);
+        println!("out of order        {}", self.order_violations);
+        println!("first record after  {}", shown(self.first_record_ms));
+        println!("takeover took       {}", shown(self.takeover_ms));
+        println!("resharding took     {}", shown(self.reshard_ms));
+        println!("records/s           {} before the kill", self.records_per_s);
+        println!("{}", if self.holds() { "nothing lost, every key in order" } else { "FAILED" });
+    }
+}
