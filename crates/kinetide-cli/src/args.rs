@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kinetide::aws::{AwsSettings, CredentialsSource};
 use kinetide_local::StreamSpec;
 
-/// The Kinesis Client Library, native: run consumers, serve Kinesis and DynamoDB locally, put and read records.
+/// The Kinesis Client Library, native: run consumers, serve Kinesis and DynamoDB locally, put and read records
 #[derive(Debug, Parser)]
-#[command(name = "kinetide", version, about, max_term_width = 100, propagate_version = true)]
+#[command(name = "kinetide", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -18,30 +18,29 @@ pub(crate) struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Endpoint of Kinesis and DynamoDB, instead of AWS; AWS_ENDPOINT_URL works too
-    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "URL")]
     pub endpoint_url: Option<String>,
     /// AWS region
-    #[arg(long, global = true, value_name = "REGION", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
     /// Profile in the shared AWS configuration files
-    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Form of what is written to standard output
-    #[arg(long, global = true, value_enum, default_value_t = Output::Table, help_heading = "Global options")]
+    /// Standard output for people (table; records as their bare data) or for programs (json; an object a line)
+    #[arg(long, global = true, default_value = "table", value_name = "table|json", hide_possible_values = true)]
     pub output: Output,
     /// Log level (error, warn, info, debug, trace) or a filter such as `kinetide=debug`; RUST_LOG works too
-    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
 }
 
 /// Form of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people; records as their bare data, a line each
     Table,
-    /// For programs: one JSON object a line
     Json,
 }
 
