@@ -73,7 +73,8 @@ impl CheckpointError {
     /// True if the lease was certainly not written.
     #[must_use]
     pub fn has_no_side_effects(&self) -> bool {
-        self.kind != CheckpointErrorKind::Dependency
+        use CheckpointErrorKind::{InvalidState, OutOfRange, Throttled};
+        matches!(self.kind, Throttled | InvalidState | OutOfRange)
     }
 }
 
@@ -81,7 +82,12 @@ impl CheckpointError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     last: Checkpoint,
+    /// The highest position the processor has seen: it may be named.
     delivered: Checkpoint,
+    /// What a checkpoint without a position means: everything, up to the end of the call under way.
+    complete: Checkpoint,
+    /// What `complete` was before that call: what it means again if the call fails.
+    before: Checkpoint,
     /// The last record's position once the shard's end may be checkpointed: asking for it then means the end.
     final_record: Option<Checkpoint>,
 }
@@ -90,22 +96,35 @@ impl Limits {
     /// Nothing delivered yet since this checkpoint.
     #[must_use]
     pub fn from(checkpoint: Checkpoint) -> Self {
-        Self { delivered: checkpoint.clone(), last: checkpoint, final_record: None }
+        Self {
+            delivered: checkpoint.clone(),
+            complete: checkpoint.clone(),
+            before: checkpoint.clone(),
+            last: checkpoint,
+            final_record: None,
+        }
     }
 
-    /// Records up to here were handed to the processor.
+    /// Records up to here are handed to the processor.
     pub fn deliver(&mut self, position: RecordPosition) {
-        let position = Checkpoint::At(position);
-        if position > self.delivered {
-            self.delivered = position;
-        }
+        self.before.clone_from(&self.complete);
+        self.delivered = Checkpoint::At(position).max(self.delivered.clone());
+        self.complete.clone_from(&self.delivered);
     }
 
     /// Everything was delivered: the end may be checkpointed.
     pub fn deliver_shard_end(&mut self) {
         if self.delivered != Checkpoint::ShardEnd {
+            self.before.clone_from(&self.complete);
+            self.complete = Checkpoint::ShardEnd;
             self.final_record = Some(std::mem::replace(&mut self.delivered, Checkpoint::ShardEnd));
         }
+    }
+
+    /// The processor failed: what it was handed does not count as processed, whoever asks.
+    pub fn call_failed(&mut self) {
+        self.delivered = self.final_record.take().unwrap_or_else(|| self.delivered.clone());
+        self.complete.clone_from(&self.before);
     }
 
     /// The last checkpoint stored.
@@ -114,18 +133,13 @@ impl Limits {
         &self.last
     }
 
-    /// The highest checkpoint allowed now.
-    #[must_use]
-    pub fn delivered(&self) -> &Checkpoint {
-        &self.delivered
-    }
-
     /// What to store for a wish; `None` if it is stored already.
     ///
     /// # Errors
     /// [`CheckpointErrorKind::OutOfRange`] when the wish is below the last checkpoint or above what was delivered.
     pub fn admit(&self, wish: Option<Checkpoint>) -> Result<Option<Checkpoint>, CheckpointError> {
-        let wish = wish.unwrap_or_else(|| self.delivered.clone());
+        // The processor may have named a position beyond what a whole call has covered.
+        let wish = wish.unwrap_or_else(|| self.complete.clone().max(self.last.clone()));
         let wish = if self.final_record.as_ref() == Some(&wish) { Checkpoint::ShardEnd } else { wish };
         if wish == self.last {
             return Ok(None);
@@ -183,10 +197,12 @@ impl Checkpointer {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that everything delivered so far has been processed; in `shard_ended`, that the shard is done.
+    /// Says that everything delivered so far has been processed, in `process_records` the batch of this call included; in
+    /// `shard_ended`, that the shard is done. A batch whose call failed does not count.
     ///
     /// # Errors
-    /// [`CheckpointError`]; nothing is stored, except perhaps for [`CheckpointErrorKind::Dependency`]. Repeating is safe.
+    /// [`CheckpointError`]; [`CheckpointError::has_no_side_effects`] tells whether it may be stored all the same. Repeating is
+    /// safe.
     pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
         self.store(None).await
     }
@@ -272,6 +288,29 @@ mod tests {
         limits.deliver_shard_end();
         assert_eq!(limits.admit(Some(at(8))).unwrap(), Some(at(8)));
         assert_eq!(limits.admit(Some(at(9))).unwrap(), Some(Checkpoint::ShardEnd));
+        assert_eq!(limits.admit(None).unwrap(), Some(Checkpoint::ShardEnd));
+    }
+
+    #[test]
+    fn a_batch_whose_call_failed_is_not_processed() {
+        let mut limits = delivered_to(5);
+        limits.deliver(RecordPosition { sequence: 9.into(), sub_sequence: 0 });
+        limits.call_failed();
+        assert_eq!(limits.admit(None).unwrap(), Some(at(5)));
+        assert_eq!(limits.admit(Some(at(7))).unwrap(), Some(at(7)), "what it saw, it may name");
+        limits.stored(at(7));
+        assert_eq!(limits.admit(None).unwrap(), None);
+        limits.deliver(RecordPosition { sequence: 9.into(), sub_sequence: 0 });
+        assert_eq!(limits.admit(None).unwrap(), Some(at(9)));
+    }
+
+    #[test]
+    fn an_end_whose_call_failed_is_not_reached() {
+        let mut limits = delivered_to(9);
+        limits.deliver_shard_end();
+        limits.call_failed();
+        assert_eq!(limits.admit(None).unwrap(), Some(at(9)));
+        limits.deliver_shard_end();
         assert_eq!(limits.admit(None).unwrap(), Some(Checkpoint::ShardEnd));
     }
 

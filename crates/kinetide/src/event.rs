@@ -23,6 +23,23 @@ pub enum Event {
         /// The shards.
         shards: Vec<ShardId>,
     },
+    /// Finished leases were deleted: their shards' children are under way.
+    LeasesDeleted {
+        /// The shards.
+        shards: Vec<ShardId>,
+    },
+    /// No lease holds some hash keys: records put there would not be read.
+    HoleFound {
+        /// The hole, for people.
+        hole: String,
+    },
+    /// A lease's row was deleted while it was held; it was written again as it was.
+    LeaseRestored {
+        /// The shard.
+        shard: ShardId,
+        /// Where the shard stands.
+        checkpoint: Checkpoint,
+    },
     /// This worker now holds a lease.
     LeaseTaken {
         /// The shard.
@@ -48,6 +65,13 @@ pub enum Event {
         /// The state's name.
         state: &'static str,
     },
+    /// A shard's records wait until a shard it was made from is finished.
+    WaitingOnParent {
+        /// The shard.
+        shard: ShardId,
+        /// The shard it waits for.
+        parent: ShardId,
+    },
     /// A processor was given a batch and returned.
     BatchProcessed {
         /// The shard.
@@ -67,6 +91,11 @@ pub enum Event {
         shard: ShardId,
         /// How many records of one answer.
         records: usize,
+    },
+    /// A shard was deleted by the service before it was read to its end: its retention was over.
+    ShardExpired {
+        /// The shard.
+        shard: ShardId,
     },
     /// A shard was read and processed to its end.
     ShardEnded {
@@ -110,18 +139,30 @@ impl fmt::Display for Event {
             Self::TableReady { table, is_new: true } => write!(f, "created lease table {table}"),
             Self::TableReady { table, is_new: false } => write!(f, "using lease table {table}"),
             Self::LeasesCreated { shards } => write!(f, "created {} leases: {}", shards.len(), join(shards)),
+            Self::LeasesDeleted { shards } => write!(f, "deleted {} finished leases: {}", shards.len(), join(shards)),
+            Self::HoleFound { hole } => write!(f, "no lease holds the hash keys {hole}; leases are added"),
+            Self::LeaseRestored { shard, checkpoint } => {
+                write!(f, "the row of {shard} was deleted while its lease was held; written again at {checkpoint}")
+            }
             Self::LeaseTaken { shard, previous: Some(previous), checkpoint, .. } => {
                 write!(f, "took {shard} from {previous} at {checkpoint}")
             }
             Self::LeaseTaken { shard, previous: None, checkpoint, .. } => write!(f, "took {shard} at {checkpoint}"),
             Self::LeaseEnded { shard, reason } => write!(f, "no longer hold {shard}: {reason:?}"),
             Self::ConsumerState { shard, state } => write!(f, "{shard} is {state}"),
+            Self::WaitingOnParent { shard, parent } => write!(f, "{shard} waits until {parent} is finished"),
             Self::BatchProcessed { shard, records, millis_behind_latest: Some(behind), .. } => {
                 write!(f, "processed {records} records of {shard}, {behind} ms behind")
             }
             Self::BatchProcessed { shard, records, .. } => write!(f, "processed {records} records of {shard}"),
             Self::AggregateCorrupt { shard, records } => {
                 write!(f, "{records} records of {shard} begin like an aggregate and are none; delivered as they are")
+            }
+            Self::ShardExpired { shard } => {
+                write!(
+                    f,
+                    "{shard} is gone: its retention was over before it was read; going on with the shards that follow"
+                )
             }
             Self::ShardEnded { shard, children } if children.is_empty() => write!(f, "{shard} is finished"),
             Self::ShardEnded { shard, children } => write!(f, "{shard} is finished, followed by {}", join(children)),
@@ -182,11 +223,13 @@ impl Events {
 fn log(event: &Event) {
     match event {
         Event::ShardStopped { .. } | Event::ProcessorFailed { retry_in: None, .. } => tracing::error!("{event}"),
+        Event::ShardExpired { .. } => tracing::error!("{event}"),
         Event::CallFailed { .. } | Event::ProcessorFailed { .. } | Event::AggregateCorrupt { .. } => {
             tracing::warn!("{event}");
         }
+        Event::HoleFound { .. } | Event::LeaseRestored { .. } => tracing::warn!("{event}"),
         Event::BatchProcessed { .. } | Event::ConsumerState { .. } => tracing::debug!("{event}"),
-        Event::LeaseEnded { reason: LossReason::Taken | LossReason::Expired | LossReason::Deleted, .. } => {
+        Event::LeaseEnded { reason: LossReason::Taken | LossReason::Expired, .. } => {
             tracing::warn!("{event}");
         }
         _ => tracing::info!("{event}"),

@@ -30,22 +30,30 @@
 //! - [`stream`] and [`lease`]: the words of the field, and the two seams: [`stream::StreamSource`], [`lease::LeaseTable`].
 //! - [`event`]: what can be observed; [`error`]: what can go wrong.
 //!
+//! Modules that are not documented here are how it works, open to the crates beside this one, and no promise.
+//!
 //! # No account needed
 //! The `kinetide-local` crate serves Kinesis and DynamoDB on a loopback port; `kinetide local` does so from a shell.
 
+#[doc(hidden)]
 pub mod aggregation;
+#[doc(hidden)]
 pub mod assignment;
 pub mod aws;
 pub mod checkpoint;
 pub mod clock;
 pub mod conformance;
+#[doc(hidden)]
 pub mod consumer;
+#[doc(hidden)]
 pub mod coordinator;
 pub mod error;
 pub mod event;
 pub mod lease;
 pub mod processor;
+#[doc(hidden)]
 pub mod retrieval;
+#[doc(hidden)]
 pub mod retry;
 pub mod rng;
 pub mod settings;

@@ -53,6 +53,12 @@ pub struct ProcessorError {
 }
 
 impl ProcessorError {
+    /// A failure that is retried; for causes that are no errors, such as a text.
+    #[must_use]
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { cause: cause.into(), is_fatal: false }
+    }
+
     /// A failure that retrying cannot mend: the worker stops and [`run`](crate::Worker::run) returns it.
     #[must_use]
     pub fn fatal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

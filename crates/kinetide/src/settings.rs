@@ -28,6 +28,11 @@ pub struct Settings {
     pub lease_renewals_parallel_max: NonZeroUsize,
     /// Skips the look at the stream's shards at start if the table has leases. Default false.
     pub skip_shard_sync_if_leases_exist: bool,
+    /// Deletes the leases of finished shards once their children are under way. Default true.
+    pub cleanup_finished_leases: bool,
+    /// How often the leader looks for finished leases to delete, and for hash keys that no lease holds. A hole is filled
+    /// when it was seen three times in a row. Default 60 s.
+    pub upkeep_interval: Duration,
     /// How often a consumer that waits for its parent shards looks at their leases. Default 10 s.
     pub parent_shard_poll_interval: Duration,
     /// Wait between attempts to start. Default 1 s.
@@ -40,7 +45,8 @@ pub struct Settings {
     pub list_shards_attempts_max: NonZeroU32,
     /// First wait after a failed step of a consumer, a processor's included; it doubles up to 10 s. Default 0.5 s.
     pub task_backoff: Duration,
-    /// Times a batch is given again to a processor that failed, before its shard stops. Default 3.
+    /// Times a batch is given again to a processor that failed, before its shard stops; with the default waits, about a
+    /// minute. Default 10.
     pub processor_retries_max: u32,
     /// Calls the processor for empty answers too. Default false.
     pub empty_batches: bool,
@@ -70,6 +76,7 @@ pub struct InvalidSetting {
 }
 
 const FAILOVER_TIME_MIN: Duration = Duration::from_secs(1);
+const WAIT_MIN: Duration = Duration::from_millis(10);
 const IDLE_TIME_MIN: Duration = Duration::from_millis(200);
 
 impl Default for Settings {
@@ -81,13 +88,15 @@ impl Default for Settings {
             priority_lease_assignment: true,
             lease_renewals_parallel_max: nonzero_size(20),
             skip_shard_sync_if_leases_exist: false,
+            cleanup_finished_leases: true,
+            upkeep_interval: Duration::from_secs(60),
             parent_shard_poll_interval: Duration::from_secs(10),
             initialization_backoff: Duration::from_secs(1),
             initialization_attempts_max: nonzero(20),
             list_shards_backoff: Duration::from_millis(1500),
             list_shards_attempts_max: nonzero(50),
             task_backoff: Duration::from_millis(500),
-            processor_retries_max: 3,
+            processor_retries_max: 10,
             empty_batches: false,
             records_per_call_max: nonzero_size(10_000),
             idle_time_between_reads: None,
@@ -128,6 +137,20 @@ impl Settings {
         if let Some(idle) = self.idle_time_between_reads.filter(|idle| *idle < IDLE_TIME_MIN) {
             let fix = "Kinesis allows five reads per second and shard; give at least 200 ms";
             return refuse("idle_time_between_reads", format!("{idle:?}"), fix);
+        }
+        for (name, wait) in
+            [("parent_shard_poll_interval", self.parent_shard_poll_interval), ("task_backoff", self.task_backoff)]
+        {
+            if wait < WAIT_MIN {
+                return refuse(
+                    name,
+                    format!("{wait:?}"),
+                    "give at least 10 ms: it is what keeps a failing call from spinning",
+                );
+            }
+        }
+        if self.upkeep_interval < FAILOVER_TIME_MIN {
+            return refuse("upkeep_interval", format!("{:?}", self.upkeep_interval), "give at least 1 s");
         }
         Ok(())
     }

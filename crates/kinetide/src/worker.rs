@@ -3,6 +3,7 @@
 mod builder;
 mod run;
 mod start;
+mod upkeep;
 
 pub use builder::WorkerBuilder;
 

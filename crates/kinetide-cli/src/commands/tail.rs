@@ -104,7 +104,7 @@ impl Tail {
             shard: shard.clone(),
             start,
             settings: Arc::new(Settings::default()),
-            budget: self.budget.clone(),
+            budget: self.budget.share(),
             clock: self.clock.clone(),
             rng: self.rng.fork(),
             events: Events::default(),

@@ -29,7 +29,9 @@ pub async fn write(
     events: &Events,
 ) -> Result<ChildrenWritten, TableError> {
     let mut known = BTreeSet::new();
-    for parent in children.iter().flat_map(|child| &child.parents) {
+    // Only a merge depends on who else has a lease.
+    let merged = if let [merged] = children { &merged.parents[..] } else { &[] };
+    for parent in merged {
         if table.get(parent).await?.is_some() {
             known.insert(parent.clone());
         }

@@ -113,10 +113,16 @@ impl<P: RecordProcessor> Consumer<P> {
         let settings = &self.context.settings;
         let poll_most = settings.parent_shard_poll_interval;
         let mut backoff = Backoff::new(poll_most / 40, poll_most);
+        let mut told = None;
         loop {
             match self.unfinished_parent().await {
                 Ok(None) => return state.parents_done(),
-                Ok(Some(parent)) => tracing::debug!("{} waits for {parent}", self.lease.key),
+                Ok(Some(parent)) if told.as_ref() == Some(&parent) => {}
+                Ok(Some(parent)) => {
+                    let shard = self.lease.key.clone();
+                    self.context.events.emit(Event::WaitingOnParent { shard, parent: parent.clone() });
+                    told = Some(parent);
+                }
                 Err(error) => {
                     let (what, error) = ("looking at parent leases", chain(&error));
                     self.context.events.emit(Event::CallFailed { what, error, retry_in: poll_most });
@@ -163,7 +169,7 @@ impl<P: RecordProcessor> Consumer<P> {
             shard: self.lease.key.clone(),
             start: start_at(&self.lease.checkpoint, self.context.initial_position),
             settings: self.context.settings.clone(),
-            budget: self.context.budget.clone(),
+            budget: self.context.budget.share(),
             clock: self.context.clock.clone(),
             rng: self.rng.fork(),
             events: self.context.events.clone(),
@@ -188,7 +194,11 @@ impl<P: RecordProcessor> Consumer<P> {
                 answer = fetched.recv() => answer,
             };
             let Some(answer) = answer else {
-                // The poller ends only after the end of the shard, which is handled below.
+                // The poller ends only after the end of the shard, which is handled below: this one panicked. The lease is
+                // given back and taken anew.
+                let (shard, call) = (self.lease.key.clone(), "reading");
+                let error = "its task ended early".to_owned();
+                self.context.events.emit(Event::ProcessorFailed { shard, call, error, retry_in: None });
                 return Ok(state.lease_lost());
             };
             let end = answer.end.clone();
@@ -204,25 +214,33 @@ impl<P: RecordProcessor> Consumer<P> {
 
     /// Gives one answer to the processor until it succeeds; the charge on the byte budget ends with it.
     async fn deliver(&mut self, answer: Fetched) -> Result<Option<Interrupt>, Failure> {
-        let (batch, _charge) = self.batch(answer);
+        let (mut batch, _charge) = self.batch(answer);
         if batch.records.is_empty() && !self.context.settings.empty_batches {
             return Ok(None);
         }
-        if let Some(last) = batch.records.last() {
-            self.checkpointer.limits().deliver(last.position.clone());
-        }
         let mut attempts = Attempts::new(&self.context.settings);
         loop {
+            if let Some(last) = batch.records.last() {
+                self.checkpointer.limits().deliver(last.position.clone());
+            }
             let started = self.context.clock.monotonic();
             match self.processor.process_records(&batch, &self.checkpointer).await {
                 Ok(()) => {
                     self.report(&batch, started);
                     return Ok(None);
                 }
-                Err(error) => self.judge("process_records", error, &mut attempts).await?,
+                Err(error) => {
+                    self.checkpointer.limits().call_failed();
+                    self.judge("process_records", error, &mut attempts).await?;
+                }
             }
             if let Some(interrupt) = self.interrupted() {
                 return Ok(Some(interrupt));
+            }
+            // What the failed call checkpointed is done.
+            batch.records = not_covered(batch.records, self.checkpointer.limits().last());
+            if batch.records.is_empty() {
+                return Ok(None);
             }
         }
     }
@@ -278,9 +296,9 @@ impl<P: RecordProcessor> Consumer<P> {
         if let Some(interrupt) = self.write_children().await {
             return Ok(interrupt.apply(state));
         }
-        self.checkpointer.limits().deliver_shard_end();
         let mut attempts = Attempts::new(&self.context.settings);
         loop {
+            self.checkpointer.limits().deliver_shard_end();
             let result = self.processor.shard_ended(&self.checkpointer).await;
             if *self.checkpointer.limits().last() == Checkpoint::ShardEnd {
                 self.report_failure("shard_ended", result)?;
@@ -289,6 +307,7 @@ impl<P: RecordProcessor> Consumer<P> {
                 self.context.leases_changed.notify_one();
                 return Ok(state.ended());
             }
+            self.checkpointer.limits().call_failed();
             if let Some(interrupt) = self.interrupted() {
                 return Ok(interrupt.apply(state));
             }
@@ -410,6 +429,12 @@ fn not_covered(mut records: Vec<UserRecord>, last: &Checkpoint) -> Vec<UserRecor
 #[error("the end of the shard was not checkpointed; the shards that follow wait for it")]
 struct NotCheckpointed;
 
+/// True if a checkpoint that may be repeated is among the causes.
+fn is_table_trouble(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| cause.downcast_ref::<CheckpointError>().is_some_and(CheckpointError::is_retryable))
+}
+
 /// Waits between the calls of a failing processor, as many as the settings allow.
 struct Attempts {
     left: u32,
@@ -423,11 +448,10 @@ impl Attempts {
 
     /// `None`: give up. Trouble with the lease table is not the processor's fault and is waited out.
     fn next(&mut self, error: &ProcessorError, rng: &mut Rng) -> Option<Duration> {
-        let table_trouble = error.cause().downcast_ref::<CheckpointError>().is_some_and(CheckpointError::is_retryable);
         if error.is_fatal() {
             return None;
         }
-        if !table_trouble {
+        if !is_table_trouble(error.cause()) {
             self.left = self.left.checked_sub(1)?;
         }
         Some(self.backoff.next(rng))

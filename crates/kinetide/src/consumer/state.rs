@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  WaitingOnParents ──parents_done──► Initializing ──initialized──► Processing ──end_reached──┐
-//!    │ (finished lease: straight to Finishing)  │                      │                       │
+//!    │ (a finished lease starts at Done)        │                      │                       │
 //!    │                                          │                 stop_requested               │
 //!    │ lease_lost,                              │ lease_lost,          ▼                       ▼
 //!    │ stop_requested                           │ stop_requested   Notifying ──notified──► Leaving    Ending
@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Losing the lease leads from everywhere to the end, through `Leaving` if the processor was initialised: a processor that
-//! was never initialised is never told that it lost a lease. A stop asked for at the end of a shard lets the end finish
-//! first, once. Events that a state does not expect change nothing.
+//! was never initialised is never told that it lost a lease. `Ending` leaves like `Processing` when the lease is lost or a stop
+//! is asked for. Events that a state does not expect change nothing.
 
 /// Where a consumer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -84,7 +84,9 @@ impl<'a> Walk<'a> {
 
     fn follows_from_parents(&mut self, id: &'a ShardId) -> bool {
         let Some(shard) = self.shards.get(id).copied() else { return false };
-        let listed: Vec<_> = shard.parents.iter().filter(|parent| self.shards.contains_key(parent)).collect();
+        // A parent that is no longer listed still leads here if it has a lease.
+        let is_known = |parent: &&ShardId| self.shards.contains_key(parent) || self.leased.contains(parent);
+        let listed: Vec<_> = shard.parents.iter().filter(is_known).collect();
         let leading: Vec<_> = listed.iter().map(|parent| self.follows(parent)).collect();
         if leading.contains(&true) {
             for (parent, is_leading) in listed.iter().zip(leading) {

@@ -7,6 +7,7 @@
 //!            ┌── renew, checkpoint, prepare (counter + 1 each) ──┐
 //!   start → Held ◄──────────────────────────────────────────────┘
 //!            ├─ somebody else's counter or owner ─► Lost
+//!            ├─ row deleted: written again as it was ─► Held
 //!            ├─ not renewed for a failover time ──► Lost
 //!            └─ release ──────────────────────────► Lost (by ourselves)
 //! ```
@@ -18,6 +19,7 @@
 //! - a write whose answer was lost is repeated with the same counter. If it had been applied, the repetition is refused
 //!   and shows our own row one step ahead: then it is adopted.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +46,6 @@ const COMMAND_ATTEMPTS_MAX: u32 = 3;
 pub enum LossReason {
     /// Another worker owns it.
     Taken,
-    /// Its row is gone.
-    Deleted,
     /// It could not be renewed within a failover time.
     Expired,
     /// This worker gave it back.
@@ -151,6 +151,8 @@ pub struct Keeper {
     context: KeeperContext,
     lease: Lease,
     renewed_at: Moment,
+    /// A write was sent whose answer has not come: our row may be one step ahead of what is known here.
+    is_unanswered: bool,
     rng: Rng,
     commands: mpsc::Receiver<Command>,
     loss: watch::Sender<Option<LossReason>>,
@@ -170,7 +172,7 @@ impl Keeper {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (loss, watcher) = watch::channel(None);
         let handle = LeaseHandle { key: lease.key.clone(), commands: sender, loss: watcher };
-        (Self { context, lease, renewed_at: taken_at, rng, commands, loss }, handle)
+        (Self { context, lease, renewed_at: taken_at, is_unanswered: false, rng, commands, loss }, handle)
     }
 
     /// Keeps the lease until it is lost or given back.
@@ -207,7 +209,7 @@ impl Keeper {
             }
             Some(Command::Checkpoint(checkpoint, reply)) => {
                 let wanted = checkpoint.clone();
-                let done = move |row: &Lease| row.checkpoint == wanted;
+                let done = move |row: &Lease| row.checkpoint >= wanted;
                 let written =
                     self.write(COMMAND_ATTEMPTS_MAX, move |row| row.checkpoint(checkpoint.clone()), done).await;
                 self.answer(written, reply)
@@ -229,7 +231,7 @@ impl Keeper {
     fn answer(&self, written: Written, reply: oneshot::Sender<Result<(), CheckpointError>>) -> Option<LossReason> {
         let (result, loss) = match written {
             Written::Yes => (Ok(()), None),
-            Written::Failed(error) => (Err(checkpoint_error(error)), None),
+            Written::Failed(error) => (Err(checkpoint_error(error, self.is_unanswered)), None),
             Written::Lost(reason) => {
                 let message = format!("the lease is lost: {reason:?}, shard={}", self.lease.key);
                 (Err(CheckpointError::new(CheckpointErrorKind::LeaseLost, message)), Some(reason))
@@ -273,60 +275,96 @@ impl Keeper {
         let mut failures = 0;
         loop {
             let sent_at = self.context.clock.monotonic();
-            let time_left = self.time_left();
             let update = update(&self.lease);
-            let attempt = self.context.table.update(&update);
-            // A zero time-out would still poll the call once, and a late write must not go out at all.
-            if time_left == Duration::ZERO {
-                return Written::Lost(LossReason::Expired);
-            }
-            let error = match self.context.clock.timeout(time_left, attempt).await {
-                Err(_) => return Written::Lost(LossReason::Expired),
-                Ok(Ok(Claim::Won(row))) => {
+            let error = match self.in_time(self.context.table.update(&update)).await {
+                None => return Written::Lost(LossReason::Expired),
+                Some(Ok(Claim::Won(row))) => {
                     self.adopt(row, sent_at);
                     return Written::Yes;
                 }
-                Ok(Ok(Claim::Lost(row))) => match self.judge(row) {
-                    Err(reason) => return Written::Lost(reason),
-                    Ok(row) => {
-                        let is_done = done(&row);
-                        self.adopt(row, self.renewed_at);
-                        if is_done {
-                            return Written::Yes;
-                        }
-                        continue;
+                Some(Ok(Claim::Lost(Some(row)))) if self.is_ours(&row) => {
+                    let is_done = done(&row);
+                    self.adopt(row, self.renewed_at);
+                    if is_done {
+                        return Written::Yes;
                     }
+                    continue;
+                }
+                Some(Ok(Claim::Lost(Some(_)))) => return Written::Lost(LossReason::Taken),
+                Some(Ok(Claim::Lost(None))) => match self.restore().await {
+                    Ok(()) => continue,
+                    Err(error) => error,
                 },
-                Ok(Err(error)) => error,
+                Some(Err(error)) => error,
             };
+            self.is_unanswered |= !error.has_no_side_effects();
             failures += 1;
-            if !error.is_retryable() || failures >= attempts {
-                return Written::Failed(error);
-            }
+            let is_last = !error.is_retryable() || failures >= attempts;
             let wait = backoff.next(&mut self.rng);
             self.context.events.emit(Event::CallFailed { what: "lease write", error: chain(&error), retry_in: wait });
+            if is_last {
+                return Written::Failed(error);
+            }
             self.context.clock.sleep(wait.min(self.time_left())).await;
         }
     }
 
+    /// Waits for one call; `None` when the lease's time is up. A call that takes half a renewal interval is given up for
+    /// another: on a dead connection the next one may succeed while there is time.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, TableError>>) -> Option<Result<T, TableError>> {
+        let left = self.time_left();
+        // A zero time-out would still poll the call once, and a late write must not go out at all.
+        if left == Duration::ZERO {
+            return None;
+        }
+        let limit = left.min(self.context.renew_interval / 2);
+        match self.context.clock.timeout(limit, call).await {
+            Ok(result) => Some(result),
+            Err(_) if self.time_left() == Duration::ZERO => None,
+            Err(elapsed) => {
+                let name = self.context.table.name();
+                let message = format!("no answer within {} ms", limit.as_millis());
+                Some(Err(TableError::new(TableErrorKind::Ambiguous, "UpdateItem", name, message).with_source(elapsed)))
+            }
+        }
+    }
+
+    /// A row that somebody deleted under its owner is written again as the owner knows it: without it the shard would have
+    /// no lease, and its checkpoint would be forgotten. If another row is there by now, the next attempt meets it.
+    async fn restore(&mut self) -> Result<(), TableError> {
+        match self.in_time(self.context.table.create(&self.lease)).await {
+            Some(Ok(Claim::Won(row))) => {
+                let (shard, checkpoint) = (row.key, row.checkpoint);
+                self.context.events.emit(Event::LeaseRestored { shard, checkpoint });
+                Ok(())
+            }
+            // Out of time is found out by the next attempt.
+            Some(Ok(Claim::Lost(_))) | None => Ok(()),
+            Some(Err(error)) => Err(error),
+        }
+    }
+
     /// Our own row one step ahead is an earlier attempt of ours that was applied; anything else is a loss.
-    fn judge(&self, row: Option<Lease>) -> Result<Lease, LossReason> {
-        let row = row.ok_or(LossReason::Deleted)?;
-        let is_ours = row.actual_owner() == Some(&self.context.worker) && row.counter == self.lease.counter + 1;
-        if is_ours { Ok(row) } else { Err(LossReason::Taken) }
+    fn is_ours(&self, row: &Lease) -> bool {
+        let is_one_ahead = row.counter == self.lease.counter + 1;
+        self.is_unanswered && is_one_ahead && row.actual_owner() == Some(&self.context.worker)
     }
 
     fn adopt(&mut self, row: Lease, renewed_at: Moment) {
         self.lease = row;
         self.renewed_at = renewed_at;
+        self.is_unanswered = false;
     }
 
     async fn name_children(&mut self, children: Vec<ShardId>) -> Result<(), TableError> {
         let update = self.lease.name_children(children.clone());
-        self.context.table.update(&update).await?;
-        // The row's counter did not move, and the next checkpoint repeats the children.
+        // The row's counter does not move, and the next checkpoint repeats the children.
         self.lease.children = children;
-        Ok(())
+        match self.in_time(self.context.table.update(&update)).await {
+            // A row that is gone, or a lease out of time, is the next renewal's finding.
+            Some(result) => result.map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn give_back(&mut self) -> Option<LossReason> {
@@ -345,8 +383,10 @@ impl Keeper {
     }
 }
 
-fn checkpoint_error(error: TableError) -> CheckpointError {
+/// An earlier attempt without an answer may have been applied, whatever the last one came to.
+fn checkpoint_error(error: TableError, is_unanswered: bool) -> CheckpointError {
     let kind = match error.kind() {
+        _ if is_unanswered => CheckpointErrorKind::Dependency,
         TableErrorKind::Throttled => CheckpointErrorKind::Throttled,
         TableErrorKind::Missing | TableErrorKind::NotALeaseTable => CheckpointErrorKind::InvalidState,
         _ => CheckpointErrorKind::Dependency,

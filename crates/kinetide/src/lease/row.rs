@@ -9,7 +9,6 @@
 //! - no transition lowers a checkpoint, and none but the deletion of a finished lease removes one.
 
 use crate::checkpoint::PendingCheckpoint;
-use crate::stream::id::InvalidName;
 use crate::stream::{Checkpoint, ChildShard, HashKeyRange, InitialPosition, Shard, ShardId, WorkerId};
 
 /// The key of a lease: the shard's id, for an application that reads one stream.
@@ -209,6 +208,12 @@ impl Lease {
         self.update("name_children", vec![Require::Exists], vec![Change::Children(children)])
     }
 
+    /// Notes which hash keys it holds; any worker may.
+    #[must_use]
+    pub fn note_hash_range(&self, range: HashKeyRange) -> LeaseUpdate {
+        self.update("note_hash_range", vec![Require::Exists], vec![Change::HashRange(range)])
+    }
+
     /// A checkpoint also writes what is known of the shard, as the Java KCL does.
     fn with_metadata(&self, mut changes: Vec<Change>) -> Vec<Change> {
         if !self.children.is_empty() {
@@ -253,14 +258,6 @@ impl Lease {
         }
         self
     }
-}
-
-/// Parses a lease key.
-///
-/// # Errors
-/// As [`ShardId::new`].
-pub fn lease_key(text: &str) -> Result<LeaseKey, InvalidName> {
-    ShardId::new(text)
 }
 
 #[cfg(test)]

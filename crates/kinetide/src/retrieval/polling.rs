@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::limit::{SPACING_MIN, Spacing};
-use super::prefetch::{Budget, Charge};
+use super::prefetch::{Charge, Share};
 use crate::clock::Clock;
 use crate::error::chain;
 use crate::event::{Event, Events};
@@ -20,8 +20,8 @@ use crate::retry::Backoff;
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::stream::{
-    Checkpoint, ChildShard, GetRecords, InitialPosition, Record, ShardId, ShardIterator, SourceError, SourceErrorKind,
-    StartAt, StreamSource,
+    Checkpoint, ChildShard, GetRecords, InitialPosition, Record, ShardFilter, ShardId, ShardIterator, SourceError,
+    SourceErrorKind, StartAt, StreamSource,
 };
 
 /// Answers fetched ahead of the processor, per shard.
@@ -53,8 +53,8 @@ pub struct Poller {
     pub start: StartAt,
     /// How fast to read, and how much at once.
     pub settings: Arc<Settings>,
-    /// The worker's byte budget.
-    pub budget: Budget,
+    /// Its part of the worker's byte budget.
+    pub budget: Share,
     /// The worker's clock.
     pub clock: Clock,
     /// Jitter.
@@ -89,7 +89,9 @@ impl Poller {
             let wait = match self.fetch(&mut iterator).await {
                 Ok(fetched) => {
                     backoff.reset();
-                    let wait = spacing.after(fetched.records.is_empty());
+                    // An empty answer on the way through a sparse shard is no sign of idleness.
+                    let is_behind = fetched.millis_behind_latest.is_some_and(|millis| millis > 0);
+                    let wait = spacing.after(fetched.records.is_empty() && !is_behind);
                     let is_end = fetched.end.is_some();
                     if out.send(fetched).await.is_err() || is_end {
                         return;
@@ -109,7 +111,10 @@ impl Poller {
     async fn fetch(&mut self, iterator: &mut Option<ShardIterator>) -> Result<Fetched, SourceError> {
         let from = match iterator.take() {
             Some(iterator) => iterator,
-            None => self.iterator().await?,
+            None => match self.iterator().await {
+                Err(error) if error.kind() == SourceErrorKind::NotFound => return self.expired_shard(error).await,
+                iterator => iterator?,
+            },
         };
         let answer = self.source.get_records(&from, self.settings.records_per_call_max.get()).await?;
         check_end(&answer)?;
@@ -121,6 +126,23 @@ impl Poller {
         let bytes = answer.records.iter().map(cost).sum();
         let charge = self.budget.charge(bytes);
         Ok(Fetched { records: answer.records, millis_behind_latest: answer.millis_behind_latest, end, charge })
+    }
+
+    /// A shard that is gone while its stream is there has outlived the retention: nothing of it is left to read, and its
+    /// children wait for its end.
+    async fn expired_shard(&mut self, error: SourceError) -> Result<Fetched, SourceError> {
+        let listed = self.source.list_shards(ShardFilter::All).await?;
+        let is_listed = listed.iter().any(|shard| shard.id == self.shard);
+        let follow = listed.into_iter().filter(|shard| shard.parents.contains(&self.shard));
+        let children: Vec<_> = follow
+            .map(|shard| ChildShard { id: shard.id, parents: shard.parents, hash_range: shard.hash_range })
+            .collect();
+        if is_listed || children.is_empty() {
+            return Err(error);
+        }
+        self.events.emit(Event::ShardExpired { shard: self.shard.clone() });
+        let charge = self.budget.charge(0);
+        Ok(Fetched { records: Vec::new(), millis_behind_latest: None, end: Some(children), charge })
     }
 
     async fn iterator(&mut self) -> Result<ShardIterator, SourceError> {

@@ -30,6 +30,8 @@ pub struct MemoryStream {
 #[derive(Debug)]
 struct State {
     shards: BTreeMap<ShardId, Stored>,
+    /// Shards ever opened, forgotten ones included.
+    opened: usize,
     next_sequence: u64,
     retention_millis: i64,
 }
@@ -51,7 +53,8 @@ impl MemoryStream {
     /// A stream of this many shards, which share the hash keys equally.
     #[must_use]
     pub fn new(name: StreamName, shards: usize, clock: Clock) -> Self {
-        let state = State { shards: BTreeMap::new(), next_sequence: 1, retention_millis: RETENTION_MILLIS_DEFAULT };
+        let state =
+            State { shards: BTreeMap::new(), opened: 0, next_sequence: 1, retention_millis: RETENTION_MILLIS_DEFAULT };
         let stream = Self { name, clock, state: Arc::new(Mutex::new(state)) };
         let step = u128::MAX / shards.max(1) as u128;
         for index in 0..shards as u128 {
@@ -84,6 +87,11 @@ impl MemoryStream {
             arrival: Some(now),
         });
         Some((stored.shard.id.clone(), sequence))
+    }
+
+    /// Forgets a closed shard, as the service does when its last record has outlived the retention.
+    pub fn forget(&self, shard: &ShardId) {
+        self.lock().shards.remove(shard);
     }
 
     /// Closes a shard and opens two, split at the middle of its hash keys.
@@ -134,7 +142,8 @@ impl State {
     }
 
     fn open(&mut self, hash_range: HashKeyRange, parents: Vec<ShardId>, now: Timestamp) -> ShardId {
-        let id: ShardId = crate::stream::id::shard_of_index(self.shards.len());
+        let id: ShardId = crate::stream::id::shard_of_index(self.opened);
+        self.opened += 1;
         let starting_sequence = self.issue();
         let shard = Shard { id: id.clone(), parents, hash_range, starting_sequence, ending_sequence: None };
         self.shards.insert(id.clone(), Stored { shard, opened_at: now, closed_at: None, records: Vec::new() });

@@ -81,12 +81,6 @@ impl Checkpoint {
         }
     }
 
-    /// True once records have been checkpointed or the shard is done.
-    #[must_use]
-    pub fn is_started(&self) -> bool {
-        matches!(self, Self::At(_) | Self::ShardEnd)
-    }
-
     /// True if this checkpoint says that the record at `position` has been processed.
     #[must_use]
     pub fn covers(&self, position: &RecordPosition) -> bool {

@@ -4,7 +4,7 @@
 //! - at most one consumer per shard: a lease that comes back is consumed again only when its last consumer has ended;
 //! - every task belongs to a set this task owns, so dropping the worker's future ends them all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use futures::StreamExt;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::{Mode, Parts, Worker, start};
+use super::{Mode, Parts, Worker, start, upkeep};
 use crate::assignment::observe::Observations;
 use crate::assignment::take::{self, Snapshot};
 use crate::clock::Moment;
@@ -49,11 +49,15 @@ struct Running<F> {
     consumer_context: ConsumerContext,
     stop_consumers: watch::Sender<bool>,
     observations: Observations,
-    held: HashMap<LeaseKey, LeaseHandle>,
+    held: BTreeMap<LeaseKey, LeaseHandle>,
     consumers: JoinSet<Result<Outcome, Failure>>,
     consumer_keys: HashMap<Id, LeaseKey>,
     /// Keepers, and leases being given back.
     background: JoinSet<()>,
+    /// Audits and cleans the table while this worker leads.
+    upkeep: JoinSet<()>,
+    /// Takes are under way: if the worker stops now, some leases may name it without being held.
+    is_taking: bool,
 }
 
 impl<F: ProcessorFactory> Running<F> {
@@ -86,15 +90,18 @@ impl<F: ProcessorFactory> Running<F> {
             consumer_context,
             stop_consumers,
             observations: Observations::default(),
-            held: HashMap::new(),
+            held: BTreeMap::new(),
             consumers: JoinSet::new(),
             consumer_keys: HashMap::new(),
             background: JoinSet::new(),
+            upkeep: JoinSet::new(),
+            is_taking: false,
         }
     }
 
     async fn run(mut self, mut mode: watch::Receiver<Mode>) -> Result<(), WorkerError> {
-        let result = loop {
+        self.upkeep.spawn(upkeep::run(Parts { rng: self.parts.rng.fork(), ..self.parts.clone() }));
+        let mut result = loop {
             let mut ask = mode.clone();
             let step = tokio::select! {
                 biased;
@@ -110,7 +117,7 @@ impl<F: ProcessorFactory> Running<F> {
             tokio::select! {
                 biased;
                 _ = mode.wait_for(|mode| *mode == Mode::Stop) => {}
-                () = self.shut_down() => {}
+                shut_down = self.shut_down() => result = shut_down,
             }
         }
         self.stop().await;
@@ -124,7 +131,7 @@ impl<F: ProcessorFactory> Running<F> {
     async fn step(&mut self) -> Result<(), WorkerError> {
         let looked_at = self.parts.clock.monotonic();
         let (clock, leases_changed) = (self.parts.clock.clone(), self.consumer_context.leases_changed.clone());
-        let problem = match clock.timeout(self.parts.settings.failover_time, self.look(looked_at)).await {
+        let problem = match clock.timeout(self.parts.settings.failover_time, self.look()).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(chain(&error)),
             Err(elapsed) => Some(elapsed.to_string()),
@@ -145,8 +152,11 @@ impl<F: ProcessorFactory> Running<F> {
         }
     }
 
-    async fn look(&mut self, now: Moment) -> Result<(), TableError> {
+    async fn look(&mut self) -> Result<(), TableError> {
         let leases = self.parts.table.list().await?;
+        // After the listing: a counter that moved while it was read must not look older than its write.
+        let now = self.parts.clock.monotonic();
+        self.forget_lost();
         self.observations.update(&leases, now);
         let snapshot = Snapshot { leases: &leases, observations: &self.observations, me: &self.parts.id, now };
         let planned = take::plan(snapshot, &self.parts.settings, &mut self.parts.rng);
@@ -160,7 +170,14 @@ impl<F: ProcessorFactory> Running<F> {
         self.take(wanted.into_iter().cloned().collect()).await
     }
 
+    /// A shard that stopped keeps its lease; once that is lost, it may be taken like any other.
+    fn forget_lost(&mut self) {
+        let running: BTreeSet<_> = self.consumer_keys.values().collect();
+        self.held.retain(|key, handle| handle.loss().is_none() || running.contains(key));
+    }
+
     async fn take(&mut self, wanted: Vec<Lease>) -> Result<(), TableError> {
+        self.is_taking = true;
         let (table, clock, me) = (self.parts.table.clone(), self.parts.clock.clone(), self.parts.id.clone());
         let takes = futures::stream::iter(wanted).map(|lease| {
             let (table, clock, update) = (table.clone(), clock.clone(), lease.take(&me));
@@ -180,6 +197,7 @@ impl<F: ProcessorFactory> Running<F> {
                 Err(error) => failed = Some(error),
             }
         }
+        self.is_taking = false;
         failed.map_or(Ok(()), Err)
     }
 
@@ -237,13 +255,14 @@ impl<F: ProcessorFactory> Running<F> {
     }
 
     /// Lets every processor finish, within the grace the settings allow.
-    async fn shut_down(&mut self) {
+    async fn shut_down(&mut self) -> Result<(), WorkerError> {
         self.stop_consumers.send_replace(true);
         let (clock, grace) = (self.parts.clock.clone(), self.parts.settings.shutdown_grace);
+        let mut result = Ok(());
         let all_ended = async {
             while let Some(ended) = self.consumers.join_next_with_id().await {
                 if let Err(error) = self.consumer_ended(ended) {
-                    tracing::error!("{}", chain(&error));
+                    result = Err(error);
                 }
             }
         };
@@ -251,12 +270,13 @@ impl<F: ProcessorFactory> Running<F> {
             let left = self.consumers.len();
             tracing::warn!("{left} processors did not finish within {} ms and are dropped", grace.as_millis());
         }
+        result
     }
 
     /// Drops what still runs and gives every lease back.
     async fn stop(&mut self) {
         let clock = self.parts.clock.clone();
-        self.consumers.abort_all();
+        self.upkeep.abort_all();
         // A processor that blocks its thread cannot be dropped; it must not hold up the end.
         if clock.timeout(RELEASE_TIME_MAX, self.consumers.shutdown()).await.is_err() {
             tracing::warn!("some processors block their thread and could not be stopped");
@@ -265,9 +285,24 @@ impl<F: ProcessorFactory> Running<F> {
         for key in keys {
             self.give_back(&key);
         }
-        let all_ended = async { while self.background.join_next().await.is_some() {} };
+        let all_ended = async {
+            if self.is_taking {
+                self.release_strays().await;
+            }
+            while self.background.join_next().await.is_some() {}
+        };
         if clock.timeout(RELEASE_TIME_MAX, all_ended).await.is_err() {
             tracing::warn!("some leases could not be given back in time; they run out by themselves");
+        }
+    }
+
+    /// Gives back leases that were won by takes nobody waited for.
+    async fn release_strays(&mut self) {
+        let Ok(leases) = self.parts.table.list().await else { return };
+        let me = Some(&self.parts.id);
+        for lease in leases.iter().filter(|lease| lease.owner.as_ref() == me && !self.held.contains_key(&lease.key)) {
+            // If it fails, the lease runs out by itself.
+            let _ = self.parts.table.update(&lease.release()).await;
         }
     }
 }

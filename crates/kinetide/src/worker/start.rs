@@ -46,7 +46,7 @@ async fn attempt(parts: &mut Parts) -> Result<(), WorkerError> {
     create(parts, missing).await
 }
 
-async fn create(parts: &Parts, missing: Vec<Lease>) -> Result<(), WorkerError> {
+pub(super) async fn create(parts: &Parts, missing: Vec<Lease>) -> Result<(), WorkerError> {
     let mut created = Vec::new();
     for lease in missing {
         if let Claim::Won(lease) = parts.table.create(&lease).await? {
@@ -60,7 +60,7 @@ async fn create(parts: &Parts, missing: Vec<Lease>) -> Result<(), WorkerError> {
 }
 
 /// ListShards has a low rate limit, shared by every worker of the account: being throttled is waited out here.
-async fn list_shards(parts: &mut Parts, filter: ShardFilter) -> Result<Vec<Shard>, WorkerError> {
+pub(super) async fn list_shards(parts: &mut Parts, filter: ShardFilter) -> Result<Vec<Shard>, WorkerError> {
     let wait = parts.settings.list_shards_backoff;
     for _ in 1..parts.settings.list_shards_attempts_max.get() {
         match parts.source.list_shards(filter.clone()).await {

@@ -59,6 +59,7 @@ impl RecordProcessor for Teller {
                     self.story.tell(&self.context, "failed");
                     return Err(std::io::Error::other("poisoned").into());
                 }
+                "hang" => std::future::pending().await,
                 "fatal" => return Err(ProcessorError::fatal("it cannot go on")),
                 "panic" => panic!("as asked"),
                 _ => self.story.tell(&self.context, format!("record {text}")),
@@ -277,7 +278,7 @@ async fn a_processor_that_keeps_failing_stops_its_shard_loudly_and_keeps_its_lea
     world.wait(120).await;
     let stopped = |event: &Event| matches!(event, Event::ShardStopped { shard: stopped } if *stopped == shard);
     assert_eq!(world.events.lock().unwrap().iter().filter(|event| stopped(event)).count(), 1);
-    assert_eq!(world.story.count("failed"), 4, "one call and three retries");
+    assert_eq!(world.story.count("failed"), 11, "one call and ten retries");
     let row = world.table.get(&shard).await.unwrap().unwrap();
     assert_eq!((row.owner.unwrap().as_str(), row.checkpoint), ("a", Checkpoint::TrimHorizon));
     worker.handle.stop();
@@ -341,4 +342,188 @@ async fn a_missing_shard_is_added_when_a_worker_starts() {
     world.wait(5).await;
     assert_eq!(world.table.list().await.unwrap().len(), 4);
     second.handle.stop();
+}
+
+/// A batch that fails until the worker is asked to stop.
+struct FailsUntilStop {
+    story: Story,
+    context: ShardContext,
+}
+
+impl RecordProcessor for FailsUntilStop {
+    async fn process_records(&mut self, batch: &Batch, _checkpointer: &Checkpointer) -> ProcessorResult {
+        for record in &batch.records {
+            self.story.tell(&self.context, format!("record {}", String::from_utf8_lossy(&record.data)));
+        }
+        Err(ProcessorError::new("not now"))
+    }
+
+    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> ProcessorResult {
+        Ok(checkpointer.checkpoint().await?)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_checkpoint_a_batch_that_failed() {
+    let world = World::new(1);
+    world.put(0..3);
+    let (story, table, stream) = (world.story.clone(), world.table.clone(), world.stream.clone());
+    let worker = Worker::builder()
+        .worker_id("failing")
+        .table(table)
+        .source(stream)
+        .clock(world.clock.clone())
+        .rng(Rng::seeded(1))
+        .initial_position(InitialPosition::TrimHorizon)
+        .processor(move |context: &ShardContext| FailsUntilStop { story: story.clone(), context: context.clone() })
+        .build()
+        .await
+        .unwrap();
+    let handle = worker.handle();
+    let task = tokio::spawn(worker.run());
+    world.wait(1).await;
+    handle.shutdown();
+    task.await.unwrap().unwrap();
+    assert!(world.story.records().len() >= 3);
+    assert_eq!(world.table.list().await.unwrap()[0].checkpoint, Checkpoint::TrimHorizon);
+}
+
+/// Checkpoints every record, and fails once in the middle.
+struct EachRecord {
+    story: Story,
+    context: ShardContext,
+    has_failed: bool,
+}
+
+impl RecordProcessor for EachRecord {
+    async fn process_records(&mut self, batch: &Batch, checkpointer: &Checkpointer) -> ProcessorResult {
+        for record in &batch.records {
+            let text = String::from_utf8_lossy(&record.data).into_owned();
+            if text == "5" && !self.has_failed {
+                self.has_failed = true;
+                return Err(ProcessorError::new("once"));
+            }
+            self.story.tell(&self.context, format!("record {text}"));
+            checkpointer.checkpoint_at(record.position.clone()).await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_given_again_starts_after_what_was_checkpointed() {
+    let world = World::new(1);
+    world.put(0..10);
+    let story = world.story.clone();
+    let worker = Worker::builder()
+        .worker_id("each")
+        .table(world.table.clone())
+        .source(world.stream.clone())
+        .clock(world.clock.clone())
+        .rng(Rng::seeded(1))
+        .initial_position(InitialPosition::TrimHorizon)
+        .processor(move |context: &ShardContext| EachRecord {
+            story: story.clone(),
+            context: context.clone(),
+            has_failed: false,
+        })
+        .build()
+        .await
+        .unwrap();
+    let handle = worker.handle();
+    let _task = tokio::spawn(worker.run());
+    world.wait_for_records(10).await;
+    assert_each_once(&world.story.records(), 10);
+    handle.stop();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_shard_whose_lease_was_lost_may_be_taken_again() {
+    let world = World { failures: u32::MAX, ..World::new(1) };
+    let (shard, _) = world.stream.put("key", "poison").unwrap();
+    let worker = world.start("a").await;
+    world.wait(120).await;
+    let row = world.table.get(&shard).await.unwrap().unwrap();
+    world.table.update(&row.take(&"thief".parse().unwrap())).await.unwrap();
+    let failed = world.story.count("failed");
+    world.wait(60).await;
+    assert!(world.story.count("failed") > failed, "the thief died, and somebody tries again");
+    worker.handle.stop();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_processor_holds_up_no_other_shard() {
+    let settings = Settings { prefetch_bytes_max: 1_000.try_into().unwrap(), ..Settings::default() };
+    let world = World { settings, ..World::new(2) };
+    let (slow, _) = world.stream.put("key", "hang").unwrap();
+    let worker = world.start("a").await;
+    world.wait(5).await;
+    for index in 0..200 {
+        world.stream.put("key", "x".repeat(1_000)).unwrap();
+        if index % 10 == 0 {
+            world.wait(1).await;
+        }
+    }
+    let other = (0..).find(|index| world.stream.put(&format!("key {index}"), "fine").unwrap().0 != slow);
+    assert!(other.is_some());
+    world.wait(10).await;
+    assert!(world.story.records().contains(&"fine".to_owned()));
+    worker.handle.stop();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_outlived_its_retention_gives_way_to_its_children() {
+    let world = World::new(1);
+    world.put(0..10);
+    let first = world.start("a").await;
+    world.wait_for_records(10).await;
+    first.handle.shutdown();
+    first.task.await.unwrap().unwrap();
+    let parent = ShardId::new("shardId-000000000000").unwrap();
+    let children = world.stream.split(&parent).unwrap();
+    world.stream.forget(&parent);
+    world.put(10..20);
+    let second = world.start("b").await;
+    world.wait_for_records(20).await;
+    assert_each_once(&world.story.records(), 20);
+    assert_eq!(world.table.get(&parent).await.unwrap().unwrap().children, children);
+    second.handle.stop();
+}
+
+#[tokio::test(start_paused = true)]
+async fn finished_leases_are_deleted_once_their_children_are_under_way() {
+    let world = World::new(1);
+    world.put(0..10);
+    let worker = world.start("a").await;
+    world.wait_for_records(10).await;
+    let parent = ShardId::new("shardId-000000000000").unwrap();
+    let [left, right] = world.stream.split(&parent).unwrap();
+    world.wait(130).await;
+    assert!(world.table.get(&parent).await.unwrap().is_some(), "the children have read nothing yet");
+    world.put(10..100);
+    world.wait(130).await;
+    assert_eq!(world.table.get(&parent).await.unwrap(), None);
+    let keys: Vec<_> = world.table.list().await.unwrap().into_iter().map(|lease| lease.key).collect();
+    assert_eq!(keys, [left, right]);
+    assert_each_once(&world.story.records(), 100);
+    worker.handle.stop();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_that_stays_is_filled() {
+    let world = World::new(4);
+    let worker = world.start("a").await;
+    world.wait(30).await;
+    // Neither held here any more nor in the table: as if another worker had lost it for good.
+    let lost = ShardId::new("shardId-000000000002").unwrap();
+    let row = world.table.get(&lost).await.unwrap().unwrap();
+    world.table.update(&row.take(&"thief".parse().unwrap())).await.unwrap();
+    world.wait(5).await;
+    world.table.delete(&lost).await.unwrap();
+    world.put(0..100);
+    world.wait(300).await;
+    assert_each_once(&world.story.records(), 100);
+    let found = |event: &Event| matches!(event, Event::HoleFound { .. });
+    assert_eq!(world.events.lock().unwrap().iter().filter(|event| found(event)).count(), 1);
+    worker.handle.stop();
 }

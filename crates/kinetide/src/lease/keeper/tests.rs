@@ -191,6 +191,36 @@ async fn checkpoints_that_overtake_one_another_never_go_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lower_checkpoint_after_a_lost_answer_never_goes_back() {
+    for high in [at(9), Checkpoint::ShardEnd] {
+        let world = hold().await;
+        world.fail(&[Fault::Throttled, Fault::Throttled, Fault::AnswerLost]);
+        let error = world.handle.checkpoint(high.clone()).await.unwrap_err();
+        assert!(!error.has_no_side_effects(), "the first attempt was applied");
+        world.handle.checkpoint(at(5)).await.unwrap();
+        assert_eq!(world.row().await.checkpoint, high);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_hung_call_does_not_cost_the_lease() {
+    let world = hold().await;
+    world.fail(&[Fault::Hangs]);
+    world.wait(30).await;
+    assert_eq!(world.handle.loss(), None);
+    world.fail(&[Fault::Hangs]);
+    world.handle.checkpoint(at(5)).await.unwrap();
+    assert_eq!(world.row().await.checkpoint, at(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_worker_of_the_same_name_is_a_loss() {
+    let world = hold().await;
+    world.table.update(&world.row().await.take(&"me".parse().unwrap())).await.unwrap();
+    assert_eq!(world.handle.lost().await, LossReason::Taken);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_checkpoint_is_a_renewal() {
     let world = hold().await;
     for sequence in 1..=20 {
@@ -211,10 +241,24 @@ async fn somebody_elses_row_is_a_loss() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_row_is_a_loss() {
+async fn a_row_deleted_under_its_owner_is_written_again() {
+    let world = hold().await;
+    world.handle.checkpoint(at(5)).await.unwrap();
+    world.table.delete(&world.key).await.unwrap();
+    world.wait(4).await;
+    let row = world.row().await;
+    assert_eq!((row.checkpoint, row.owner), (at(5), Some("me".parse().unwrap())));
+    world.handle.checkpoint(at(6)).await.unwrap();
+    assert_eq!((world.row().await.checkpoint, world.handle.loss()), (at(6), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_row_that_somebody_else_wrote_again_is_a_loss() {
     let world = hold().await;
     world.table.delete(&world.key).await.unwrap();
-    assert_eq!(world.handle.lost().await, LossReason::Deleted);
+    world.table.create(&Lease::new(world.key.clone(), Checkpoint::Latest)).await.unwrap();
+    assert_eq!(world.handle.lost().await, LossReason::Taken);
+    assert_eq!(world.row().await.checkpoint, Checkpoint::Latest);
 }
 
 #[tokio::test(start_paused = true)]

@@ -244,8 +244,21 @@ pub const ROWS: &[Row] = &[
     .planned(BALANCE),
     row(LEASES, "shardSyncIntervalMillis", Kind::Millis, "60000", "How often the leader compares shards and leases.")
         .planned(SYNC),
-    row(LEASES, "cleanupLeasesUponShardCompletion", Kind::Flag, "true", "Deletes the leases of finished shards.")
-        .planned(SYNC),
+    row(
+        LEASES,
+        "cleanupLeasesUponShardCompletion",
+        Kind::Flag,
+        "true",
+        "Deletes the leases of finished shards once their children are under way.",
+    )
+    .flag("cleanup_finished_leases", |settings, flag| settings.cleanup_finished_leases = flag),
+    field(
+        LEASES,
+        "upkeep_interval",
+        Kind::Millis,
+        "",
+        "How often the leader looks for finished leases to delete and for hash keys that no lease holds.",
+    ),
     row(
         LEASES,
         "ignoreUnexpectedChildShards",

@@ -1,0 +1,79 @@
+//! Which finished leases can go: those whose children are on their way and whose parents are gone.
+//!
+//! A finished lease says two things: its children may be read, and nobody must read it again. It says so until every child
+//! has checkpointed something of its own; and parents go before their children, so that no shard is ever taken for new
+//! because its lease went first.
+
+use std::collections::BTreeMap;
+
+use crate::lease::{Lease, LeaseKey};
+use crate::stream::{Checkpoint, ShardId};
+
+/// The leases to delete, given the whole table.
+#[must_use]
+pub fn plan(leases: &[Lease]) -> Vec<LeaseKey> {
+    let rows: BTreeMap<&ShardId, &Lease> = leases.iter().map(|lease| (&lease.key, lease)).collect();
+    let can_go = |lease: &&Lease| lease.is_finished() && parents_are_gone(lease, &rows) && children_go_on(lease, &rows);
+    leases.iter().filter(can_go).map(|lease| lease.key.clone()).collect()
+}
+
+fn parents_are_gone(lease: &Lease, rows: &BTreeMap<&ShardId, &Lease>) -> bool {
+    !lease.parents.iter().any(|parent| rows.contains_key(parent))
+}
+
+/// A lease that names no children is left alone: whether there are any is not known here.
+fn children_go_on(lease: &Lease, rows: &BTreeMap<&ShardId, &Lease>) -> bool {
+    let goes_on = |child: &ShardId| rows.get(child).is_some_and(|row| is_under_way(&row.checkpoint));
+    !lease.children.is_empty() && lease.children.iter().all(goes_on)
+}
+
+/// A child at one of these sentinels has not shown yet that it is read.
+fn is_under_way(checkpoint: &Checkpoint) -> bool {
+    !matches!(checkpoint, Checkpoint::TrimHorizon | Checkpoint::AtTimestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::RecordPosition;
+
+    fn id(index: u32) -> ShardId {
+        ShardId::new(format!("shardId-{index:012}")).unwrap()
+    }
+
+    fn finished(index: u32, parents: &[u32], children: &[u32]) -> Lease {
+        Lease {
+            parents: parents.iter().copied().map(id).collect(),
+            children: children.iter().copied().map(id).collect(),
+            ..Lease::new(id(index), Checkpoint::ShardEnd)
+        }
+    }
+
+    fn fresh(index: u32, parents: &[u32]) -> Lease {
+        Lease { checkpoint: Checkpoint::TrimHorizon, ..finished(index, parents, &[]) }
+    }
+
+    fn under_way(index: u32, parents: &[u32]) -> Lease {
+        let position = RecordPosition { sequence: 9.into(), sub_sequence: 0 };
+        Lease { checkpoint: Checkpoint::At(position), ..finished(index, parents, &[]) }
+    }
+
+    #[test]
+    fn a_finished_lease_goes_when_every_child_is_under_way() {
+        assert_eq!(plan(&[finished(0, &[], &[1, 2]), under_way(1, &[0]), under_way(2, &[0])]), [id(0)]);
+        assert_eq!(plan(&[finished(0, &[], &[1, 2]), under_way(1, &[0]), fresh(2, &[0])]), []);
+        assert_eq!(plan(&[finished(0, &[], &[1, 2]), under_way(1, &[0])]), [], "a child without a lease");
+    }
+
+    #[test]
+    fn parents_go_before_their_children() {
+        let family = [finished(0, &[], &[1]), finished(1, &[0], &[2]), under_way(2, &[1])];
+        assert_eq!(plan(&family), [id(0)]);
+        assert_eq!(plan(&family[1..]), [id(1)]);
+    }
+
+    #[test]
+    fn what_is_not_finished_or_names_no_children_stays() {
+        assert_eq!(plan(&[under_way(0, &[]), finished(1, &[], &[])]), []);
+    }
+}

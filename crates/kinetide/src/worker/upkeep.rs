@@ -1,0 +1,78 @@
+//! What the leader of a fleet does from time to time: delete finished leases, and fill holes between the others.
+//!
+//! Every worker runs this and decides for itself, from the table, whether it leads. Two that believe so at once do no harm:
+//! leases are only added where there is none, and only deleted when their children are under way.
+
+use std::collections::BTreeMap;
+
+use super::Parts;
+use crate::coordinator::audit::{HoleWatch, find_hole};
+use crate::coordinator::{cleanup, leader, shard_sync};
+use crate::error::{WorkerError, chain};
+use crate::event::Event;
+use crate::lease::{Claim, Lease};
+use crate::stream::{ShardFilter, ShardId};
+
+/// Runs until it is dropped.
+pub(super) async fn run(mut parts: Parts) {
+    let mut watch = HoleWatch::default();
+    loop {
+        parts.clock.sleep(parts.settings.upkeep_interval).await;
+        if let Err(error) = pass(&mut parts, &mut watch).await {
+            let (what, error, retry_in) = ("upkeep of leases", chain(&error), parts.settings.upkeep_interval);
+            parts.events.emit(Event::CallFailed { what, error, retry_in });
+        }
+    }
+}
+
+async fn pass(parts: &mut Parts, watch: &mut HoleWatch) -> Result<(), WorkerError> {
+    let mut leases = parts.table.list().await?;
+    if !leader::is_leader(&leases, &parts.id) {
+        // What it saw before says nothing about what a later leader sees.
+        *watch = HoleWatch::default();
+        return Ok(());
+    }
+    if parts.settings.cleanup_finished_leases {
+        delete_finished(parts, &leases).await?;
+    }
+    note_hash_ranges(parts, &mut leases).await?;
+    let hole = find_hole(&leases);
+    if let (true, Some(hole)) = (watch.note(hole), hole) {
+        parts.events.emit(Event::HoleFound { hole: hole.to_string() });
+        fill(parts, &leases).await?;
+    }
+    Ok(())
+}
+
+async fn delete_finished(parts: &Parts, leases: &[Lease]) -> Result<(), WorkerError> {
+    let finished = cleanup::plan(leases);
+    for key in &finished {
+        parts.table.delete(key).await?;
+    }
+    if !finished.is_empty() {
+        parts.events.emit(Event::LeasesDeleted { shards: finished });
+    }
+    Ok(())
+}
+
+/// Old leases know no hash keys; without them every look would find holes.
+async fn note_hash_ranges(parts: &mut Parts, leases: &mut [Lease]) -> Result<(), WorkerError> {
+    if leases.iter().all(|lease| lease.hash_range.is_some() || lease.is_finished()) {
+        return Ok(());
+    }
+    let shards = super::start::list_shards(parts, ShardFilter::All).await?;
+    let ranges: BTreeMap<&ShardId, _> = shards.iter().map(|shard| (&shard.id, shard.hash_range)).collect();
+    for lease in leases.iter_mut().filter(|lease| lease.hash_range.is_none()) {
+        let Some(range) = ranges.get(&lease.key) else { continue };
+        if let Claim::Won(row) = parts.table.update(&lease.note_hash_range(*range)).await? {
+            *lease = row;
+        }
+    }
+    Ok(())
+}
+
+async fn fill(parts: &mut Parts, leases: &[Lease]) -> Result<(), WorkerError> {
+    let shards = super::start::list_shards(parts, ShardFilter::All).await?;
+    let missing = shard_sync::plan(&shards, leases, parts.initial_position);
+    super::start::create(parts, missing).await
+}
