@@ -28,6 +28,8 @@ use report::{Progress, Report};
 const STREAM: &str = "demo";
 const SHARDS: u32 = 4;
 const WORKERS: usize = 3;
+/// How long the workers may take to share the leases.
+const BALANCE_TIME_MAX: Duration = Duration::from_secs(30);
 /// The demo gives up after this long.
 const TIME_MAX: Duration = Duration::from_secs(170);
 
@@ -80,6 +82,7 @@ impl Demo {
         tokio::try_join!(self.produce(0..half), self.reshard(half))?;
         self.audit.halfway();
 
+        self.wait_for_balance(&fleet).await?;
         let victim = fleet.kill_one(&self.audit).await?;
         self.progress.say(&format!("killed {victim}; its shards wait for the failover time of 10 s"));
         self.produce(half..self.records).await?;
@@ -89,6 +92,16 @@ impl Demo {
         }
         fleet.shut_down().await?;
         Ok(Report::of(&self.audit))
+    }
+
+    /// A kill while shares still move would be followed by a steal, which is no takeover.
+    async fn wait_for_balance(&self, fleet: &Fleet) -> anyhow::Result<()> {
+        self.progress.say("waiting until every worker has its share");
+        let give_up_at = self.clock.monotonic().after(BALANCE_TIME_MAX);
+        while !fleet.is_balanced().await? && self.clock.monotonic() < give_up_at {
+            self.tick().await;
+        }
+        Ok(())
     }
 
     async fn produce(&self, numbers: Range<u32>) -> anyhow::Result<()> {

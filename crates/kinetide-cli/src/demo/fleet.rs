@@ -1,11 +1,12 @@
 //! The demo's workers: real ones, over HTTP to the embedded endpoint.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use kinetide::aws::{Aws, DynamoDbLeaseTable};
 use kinetide::lease::LeaseTable;
-use kinetide::stream::WorkerId;
+use kinetide::stream::{ShardId, WorkerId};
 use kinetide::{
     Batch, Checkpointer, Event, InitialPosition, Initialize, ProcessorResult, RecordProcessor, ShardContext, Worker,
     WorkerError, WorkerHandle,
@@ -87,17 +88,32 @@ impl Fleet {
         Ok(Self { members, table: DynamoDbLeaseTable::new(aws, APPLICATION) })
     }
 
+    /// The open leases of each worker. The table knows: a lease may have been taken a moment ago by a worker that has not
+    /// begun to read.
+    async fn holdings(&self) -> anyhow::Result<Vec<BTreeSet<ShardId>>> {
+        let leases = self.table.list().await?;
+        let held_by = |member: &Member| {
+            let held = leases.iter().filter(|lease| !lease.is_finished() && lease.owner.as_ref() == Some(&member.id));
+            held.map(|lease| lease.key.clone()).collect()
+        };
+        Ok(self.members.iter().map(held_by).collect())
+    }
+
+    /// True if no worker has reason to take a lease from another.
+    pub(super) async fn is_balanced(&self) -> anyhow::Result<bool> {
+        let counts: Vec<_> = self.holdings().await?.iter().map(BTreeSet::len).collect();
+        let (least, most) = (counts.iter().min(), counts.iter().max());
+        Ok(least.zip(most).is_some_and(|(least, most)| *least > 0 && most - least <= 1))
+    }
+
     /// Kills the worker that holds most, as a crash would: nothing is finished and nothing is given back.
-    pub(crate) async fn kill_one(&mut self, audit: &Audit) -> anyhow::Result<WorkerId> {
-        // The table knows: a lease may have been taken a moment ago by a worker that has not begun to read.
-        let open: Vec<_> = self.table.list().await?.into_iter().filter(|lease| !lease.is_finished()).collect();
-        let held_by =
-            |worker: &WorkerId| open.iter().filter(|lease| lease.owner.as_ref() == Some(worker)).collect::<Vec<_>>();
-        let busiest = (0..self.members.len()).max_by_key(|index| held_by(&self.members[*index].id).len());
-        let victim = self.members.remove(busiest.context("there are no workers")?);
+    pub(super) async fn kill_one(&mut self, audit: &Audit) -> anyhow::Result<WorkerId> {
+        let mut holdings = self.holdings().await?;
+        let busiest = (0..holdings.len()).max_by_key(|index| holdings[*index].len());
+        let busiest = busiest.context("there are no workers")?;
+        let victim = self.members.remove(busiest);
         victim.task.abort();
-        let shards = held_by(&victim.id).into_iter().map(|lease| lease.key.clone()).collect();
-        audit.killed(victim.id.clone(), shards);
+        audit.killed(victim.id.clone(), holdings.remove(busiest));
         Ok(victim.id)
     }
 
