@@ -38,6 +38,14 @@ pub enum WorkerError {
     /// The shards listed do not hold every hash key, so some records would not be read.
     #[error("the shards listed for stream '{0}' leave out some hash keys; it may be changing")]
     ShardsIncomplete(String),
+    /// A shard is listed as the child of one that is still open, so the listing is of no use.
+    #[error("stream '{stream}' is changing: {child} is listed as the child of an open shard")]
+    UnexpectedChild {
+        /// The stream.
+        stream: String,
+        /// The child.
+        child: String,
+    },
     /// A processor failed for good.
     #[error("a processor failed")]
     Processor(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -50,7 +58,7 @@ impl WorkerError {
         match self {
             Self::Source { source, .. } => source.is_retryable(),
             Self::Table(error) => error.is_retryable(),
-            Self::ShardsIncomplete(_) => true,
+            Self::ShardsIncomplete(_) | Self::UnexpectedChild { .. } => true,
             _ => false,
         }
     }

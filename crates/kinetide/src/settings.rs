@@ -33,6 +33,8 @@ pub struct Settings {
     /// How often the leader looks for finished leases to delete, and for hash keys that no lease holds. A hole is filled
     /// when it was seen three times in a row. Default 60 s.
     pub upkeep_interval: Duration,
+    /// Leaves out shards that are listed as children of open ones, instead of listing again. Default false.
+    pub ignore_unexpected_child_shards: bool,
     /// How often a consumer that waits for its parent shards looks at their leases. Default 10 s.
     pub parent_shard_poll_interval: Duration,
     /// Wait between attempts to start. Default 1 s.
@@ -90,6 +92,7 @@ impl Default for Settings {
             skip_shard_sync_if_leases_exist: false,
             cleanup_finished_leases: true,
             upkeep_interval: Duration::from_secs(60),
+            ignore_unexpected_child_shards: false,
             parent_shard_poll_interval: Duration::from_secs(10),
             initialization_backoff: Duration::from_secs(1),
             initialization_attempts_max: nonzero(20),

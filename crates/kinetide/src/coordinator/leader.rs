@@ -88,6 +88,20 @@ mod tests {
         assert!(is_leader(&[free], &WorkerId::new("me").unwrap()));
     }
 
+    /// What a Java program with `Collections.shuffle` chose: a line a fleet, the leader first.
+    #[test]
+    fn the_choice_is_javas() {
+        let vectors = include_str!("leader/vectors.txt");
+        let mut fleets = 0;
+        for line in vectors.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (leader, owners) = line.split_once('\t').unwrap();
+            let leases: Vec<_> = owners.split(',').enumerate().map(|(index, owner)| owned_by(index, owner)).collect();
+            assert_eq!(elect(&leases).map(WorkerId::as_str), Some(leader), "{line}");
+            fleets += 1;
+        }
+        assert!(fleets > 10, "{fleets} fleets");
+    }
+
     #[test]
     fn owners_count_once_and_in_any_order() {
         let mut leases: Vec<_> = (0..9).map(|index| owned_by(index, &format!("w{}", index % 3))).collect();

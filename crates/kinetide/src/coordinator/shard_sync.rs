@@ -60,6 +60,24 @@ pub fn plan(shards: &[Shard], leases: &[Lease], position: InitialPosition) -> Ve
         .collect()
 }
 
+/// A shard that is listed as the child of one that is still open: a listing made while the stream was changing.
+///
+/// Acting on it would start the child before its parent's end is known.
+#[must_use]
+pub fn unexpected_child(shards: &[Shard]) -> Option<&Shard> {
+    let open: BTreeSet<_> = shards.iter().filter(|shard| shard.is_open()).map(|shard| &shard.id).collect();
+    shards.iter().find(|shard| shard.parents.iter().any(|parent| open.contains(parent)))
+}
+
+/// The listing without such shards: their leases come at their parents' ends.
+#[must_use]
+pub fn without_unexpected_children(mut shards: Vec<Shard>) -> Vec<Shard> {
+    while let Some(id) = unexpected_child(&shards).map(|shard| shard.id.clone()) {
+        shards.retain(|shard| shard.id != id);
+    }
+    shards
+}
+
 struct Walk<'a> {
     shards: BTreeMap<&'a ShardId, &'a Shard>,
     leased: BTreeSet<&'a ShardId>,

@@ -40,10 +40,21 @@ async fn attempt(parts: &mut Parts) -> Result<(), WorkerError> {
     } else if parts.settings.skip_shard_sync_if_leases_exist {
         Vec::new()
     } else {
-        let all = list_shards(parts, ShardFilter::All).await?;
-        shard_sync::plan(&all, &leases, parts.initial_position)
+        missing(parts, &leases).await?
     };
     create(parts, missing).await
+}
+
+/// The leases missing from a table in use.
+pub(super) async fn missing(parts: &mut Parts, leases: &[Lease]) -> Result<Vec<Lease>, WorkerError> {
+    let mut shards = list_shards(parts, ShardFilter::All).await?;
+    if parts.settings.ignore_unexpected_child_shards {
+        shards = shard_sync::without_unexpected_children(shards);
+    } else if let Some(child) = shard_sync::unexpected_child(&shards) {
+        let (stream, child) = (parts.source.stream().to_string(), child.id.to_string());
+        return Err(WorkerError::UnexpectedChild { stream, child });
+    }
+    Ok(shard_sync::plan(&shards, leases, parts.initial_position))
 }
 
 pub(super) async fn create(parts: &Parts, missing: Vec<Lease>) -> Result<(), WorkerError> {

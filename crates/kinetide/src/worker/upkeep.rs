@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Parts;
 use crate::coordinator::audit::{HoleWatch, find_hole};
-use crate::coordinator::{cleanup, leader, shard_sync};
+use crate::coordinator::{cleanup, leader};
 use crate::error::{WorkerError, chain};
 use crate::event::Event;
 use crate::lease::{Claim, Lease};
@@ -72,7 +72,6 @@ async fn note_hash_ranges(parts: &mut Parts, leases: &mut [Lease]) -> Result<(),
 }
 
 async fn fill(parts: &mut Parts, leases: &[Lease]) -> Result<(), WorkerError> {
-    let shards = super::start::list_shards(parts, ShardFilter::All).await?;
-    let missing = shard_sync::plan(&shards, leases, parts.initial_position);
+    let missing = super::start::missing(parts, leases).await?;
     super::start::create(parts, missing).await
 }

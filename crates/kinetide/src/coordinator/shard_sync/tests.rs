@@ -79,6 +79,15 @@ fn a_half_written_first_listing_is_completed() {
 }
 
 #[test]
+fn children_of_open_shards_are_left_for_later() {
+    let shards = vec![listed(0, &[], true), listed(1, &[0], true), listed(2, &[], true)];
+    assert_eq!(unexpected_child(&shards).map(|shard| shard.id.clone()), Some(id(1)));
+    let kept = without_unexpected_children(shards);
+    assert_eq!(kept.iter().map(|shard| shard.id.clone()).collect::<Vec<_>>(), [id(0), id(2)]);
+    assert_eq!(unexpected_child(&family()), None);
+}
+
+#[test]
 fn a_listing_in_circles_ends() {
     let shards = [listed(0, &[1], false), listed(1, &[0], true)];
     assert_eq!(plan(&shards, &[], InitialPosition::Latest).len(), 1);

@@ -264,9 +264,9 @@ pub const ROWS: &[Row] = &[
         "ignoreUnexpectedChildShards",
         Kind::Flag,
         "false",
-        "Goes on if a finished shard's children have unknown parents.",
+        "Leaves out shards that are listed as children of open ones, instead of listing again.",
     )
-    .planned(SYNC),
+    .flag("ignore_unexpected_child_shards", |settings, flag| settings.ignore_unexpected_child_shards = flag),
     row(LEASES, "maxLeasesForWorker", Kind::Count, "2147483647", "Leases one worker holds at most.")
         .count("leases_per_worker_max", |settings, leases| settings.leases_per_worker_max = leases),
     row(LEASES, "maxLeasesToStealAtOneTime", Kind::Count, "1", "Leases taken at once from a live, busier worker.")
