@@ -33,8 +33,17 @@ pub(crate) struct Global {
     #[arg(long, global = true, default_value = "table", value_name = "table|json", hide_possible_values = true)]
     pub output: Output,
     /// Log level (error, warn, info, debug, trace) or a filter such as `kinetide=debug`; RUST_LOG works too
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = log_level)]
     pub log_level: Option<String>,
+}
+
+/// A level, or a filter: a bare word that is no level would be taken for a module's name and silence everything.
+fn log_level(text: &str) -> Result<String, String> {
+    let is_level = ["off", "error", "warn", "info", "debug", "trace"].contains(&text.to_ascii_lowercase().as_str());
+    if is_level || text.contains('=') {
+        return Ok(text.to_owned());
+    }
+    Err("give error, warn, info, debug, trace, or a filter such as kinetide=debug".to_owned())
 }
 
 /// Form of standard output.
@@ -127,7 +136,7 @@ pub(crate) struct LocalArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Properties file, as the MultiLangDaemon reads it
-    #[arg(value_name = "FILE", required_unless_present = "properties_file")]
+    #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// The same, as the MultiLangDaemon's option
     #[arg(short, long, value_name = "FILE")]

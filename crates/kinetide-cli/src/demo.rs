@@ -60,7 +60,7 @@ pub(crate) async fn run(global: &Global, args: &DemoArgs) -> anyhow::Result<Exit
         }
     };
     local.stop().await;
-    report.print(global.is_json());
+    report.print(global.is_json())?;
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

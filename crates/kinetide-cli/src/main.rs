@@ -39,7 +39,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("kinetide: {}", kinetide::error::chain(error.as_ref()));
+    output::tell(&format!("kinetide: {}", kinetide::error::chain(error.as_ref())));
     ExitCode::FAILURE
 }
 
@@ -55,9 +55,11 @@ fn init_logging(cli: &Cli) {
         ),
     };
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(level)))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
+        // A closed pipe must not become a panic: the daemon goes on without its log.
+        .log_internal_errors(false)
         .init();
 }

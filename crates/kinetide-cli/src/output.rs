@@ -1,8 +1,27 @@
 //! Records on standard output: bare lines for people and pipes, NDJSON for programs.
 
+use std::io::Write;
+
 use kinetide::UserRecord;
 use kinetide::stream::ShardId;
 use serde::Serialize;
+
+/// A line for people, on standard error. Nobody may be reading, and that is no reason to fail.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A result, on standard output.
+///
+/// # Errors
+/// Standard output cannot be written to; a closed pipe is no error, its reader has what it wanted.
+pub(crate) fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
 
 /// A record as a line of JSON. Data that is not UTF-8 is given in Base64 instead.
 #[derive(Serialize)]

@@ -197,6 +197,12 @@ impl Checkpointer {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The last checkpoint stored through this checkpointer or its clones; at first, the one in the lease.
+    #[must_use]
+    pub fn last(&self) -> Checkpoint {
+        self.limits().last().clone()
+    }
+
     /// Says that everything delivered so far has been processed, in `process_records` the batch of this call included; in
     /// `shard_ended`, that the shard is done. A batch whose call failed does not count.
     ///

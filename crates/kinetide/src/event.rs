@@ -114,6 +114,8 @@ pub enum Event {
         error: String,
         /// When it is called again; `None`: never.
         retry_in: Option<Duration>,
+        /// True if the worker ends with this error, which is then told by whoever ran it.
+        is_fatal: bool,
     },
     /// A shard stopped: its processor failed too often. Its lease is kept, nothing is skipped, and it needs a person.
     ShardStopped {
@@ -138,8 +140,8 @@ impl fmt::Display for Event {
         match self {
             Self::TableReady { table, is_new: true } => write!(f, "created lease table {table}"),
             Self::TableReady { table, is_new: false } => write!(f, "using lease table {table}"),
-            Self::LeasesCreated { shards } => write!(f, "created {} leases: {}", shards.len(), join(shards)),
-            Self::LeasesDeleted { shards } => write!(f, "deleted {} finished leases: {}", shards.len(), join(shards)),
+            Self::LeasesCreated { shards } => write!(f, "created leases: {}", join(shards)),
+            Self::LeasesDeleted { shards } => write!(f, "deleted finished leases: {}", join(shards)),
             Self::HoleFound { hole } => write!(f, "no lease holds the hash keys {hole}; leases are added"),
             Self::LeaseRestored { shard, checkpoint } => {
                 write!(f, "the row of {shard} was deleted while its lease was held; written again at {checkpoint}")
@@ -148,7 +150,7 @@ impl fmt::Display for Event {
                 write!(f, "took {shard} from {previous} at {checkpoint}")
             }
             Self::LeaseTaken { shard, previous: None, checkpoint, .. } => write!(f, "took {shard} at {checkpoint}"),
-            Self::LeaseEnded { shard, reason } => write!(f, "no longer hold {shard}: {reason:?}"),
+            Self::LeaseEnded { shard, reason } => write!(f, "no longer hold {shard}: {reason}"),
             Self::ConsumerState { shard, state } => write!(f, "{shard} is {state}"),
             Self::WaitingOnParent { shard, parent } => write!(f, "{shard} waits until {parent} is finished"),
             Self::BatchProcessed { shard, records, millis_behind_latest: Some(behind), .. } => {
@@ -166,10 +168,10 @@ impl fmt::Display for Event {
             }
             Self::ShardEnded { shard, children } if children.is_empty() => write!(f, "{shard} is finished"),
             Self::ShardEnded { shard, children } => write!(f, "{shard} is finished, followed by {}", join(children)),
-            Self::ProcessorFailed { shard, call, error, retry_in: Some(wait) } => {
+            Self::ProcessorFailed { shard, call, error, retry_in: Some(wait), .. } => {
                 write!(f, "{call} failed for {shard}: {error}; called again in {} ms", wait.as_millis())
             }
-            Self::ProcessorFailed { shard, call, error, retry_in: None } => {
+            Self::ProcessorFailed { shard, call, error, retry_in: None, .. } => {
                 write!(f, "{call} failed for {shard}: {error}")
             }
             Self::ShardStopped { shard } => {
@@ -222,6 +224,7 @@ impl Events {
 
 fn log(event: &Event) {
     match event {
+        Event::ProcessorFailed { is_fatal: true, .. } => tracing::debug!("{event}"),
         Event::ShardStopped { .. } | Event::ProcessorFailed { retry_in: None, .. } => tracing::error!("{event}"),
         Event::ShardExpired { .. } => tracing::error!("{event}"),
         Event::CallFailed { .. } | Event::ProcessorFailed { .. } | Event::AggregateCorrupt { .. } => {

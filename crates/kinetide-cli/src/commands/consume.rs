@@ -54,6 +54,12 @@ pub(crate) async fn run(global: &Global, args: &ConsumeArgs) -> anyhow::Result<E
         asked = super::asked_to_end() => {
             asked?;
             handle.shutdown();
+            // Whoever asks twice does not want to wait for a pipe that nobody reads.
+            tokio::select! {
+                result = &mut running => return Ok(result.map(|()| ExitCode::SUCCESS)?),
+                again = super::asked_to_end() => again?,
+            }
+            handle.stop();
         }
         () = is_done.cancelled() => handle.stop(),
     }

@@ -32,12 +32,14 @@ pub(crate) async fn run(global: &Global, args: &LocalArgs) -> anyhow::Result<Exi
 /// Prints what a client needs, and then lets go of standard output, so that a shell can take what was printed while the
 /// server goes on: `eval "$(kinetide local --stream orders:4 &)"`.
 fn announce(global: &Global, url: &str, region: &str) -> anyhow::Result<()> {
+    let pid = std::process::id().to_string();
     let variables = [
         ("AWS_ENDPOINT_URL", url),
         ("AWS_REGION", region),
         ("AWS_DEFAULT_REGION", region),
         ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("KINETIDE_LOCAL_PID", &pid),
     ];
     let mut out = std::io::stdout().lock();
     if global.is_json() {

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use kinetide::aws::{Aws, KinesisStream, PutEntry, PutOutcome};
@@ -16,12 +16,14 @@ use kinetide::{Clock, Rng};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
 use crate::args::{Global, PutArgs};
+use crate::output;
 
 const ENTRIES_MAX: usize = 500;
 const CALL_BYTES_MAX: usize = 5 << 20;
 /// A record and its key may have 10 MiB together.
 const RECORD_BYTES_MAX: usize = 10 << 20;
-const ATTEMPTS_MAX: u32 = 20;
+/// Calls in a row that store nothing before it gives up.
+const ATTEMPTS_MAX: u32 = 8;
 /// How long a half-full call waits for more lines.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -36,7 +38,7 @@ pub(crate) async fn run(global: &Global, args: &PutArgs) -> anyhow::Result<ExitC
         let file = tokio::fs::File::open(path).await.with_context(|| format!("cannot open {}", path.display()))?;
         putter.put_lines(&path.display().to_string(), BufReader::with_capacity(1 << 20, file)).await?;
     }
-    putter.finish(global);
+    putter.finish(global)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -56,7 +58,7 @@ struct Putter {
 impl Putter {
     fn new(stream: KinesisStream, partition_key: &str) -> Self {
         let clock = Clock::system();
-        let style = ProgressStyle::with_template("{spinner} {pos} records, {per_sec}, {elapsed}");
+        let style = ProgressStyle::with_template("{spinner} {pos} records, {per_sec}, {elapsed}{msg}");
         let progress =
             ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         Self {
@@ -95,7 +97,8 @@ impl Putter {
             if let Err(error) = added {
                 // The lines before the bad one are not lost with it.
                 self.flush().await?;
-                return Err(error.context(format!("line {number} of {name}")));
+                let stored = self.records_put;
+                return Err(error.context(format!("line {number} of {name}, after {stored} records were stored")));
             }
         }
         self.flush().await
@@ -118,24 +121,32 @@ impl Putter {
     /// Puts what has gathered, again and again until every record is stored.
     async fn flush(&mut self) -> anyhow::Result<()> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut failures = 0;
         self.bytes = 0;
-        for _ in 0..ATTEMPTS_MAX {
-            if self.entries.is_empty() {
-                return Ok(());
-            }
+        while !self.entries.is_empty() {
+            let before = self.entries.len();
             let problem = match self.stream.put_records(&self.entries).await {
                 Ok(outcomes) => self.keep_failed(&outcomes),
                 Err(error) if error.is_retryable() => Some(error.to_string()),
-                Err(error) => return Err(error).with_context(|| format!("cannot put into stream '{}'", self.name())),
+                Err(error) => return Err(self.give_up(&error.to_string())),
             };
-            if let Some(problem) = problem {
-                let wait = backoff.next(&mut self.rng);
-                tracing::warn!("{} records are put again in {} ms: {problem}", self.entries.len(), wait.as_millis());
-                self.clock.sleep(wait).await;
+            let Some(problem) = problem else { continue };
+            failures = if self.entries.len() < before { 0 } else { failures + 1 };
+            if failures == ATTEMPTS_MAX {
+                return Err(self.give_up(&problem));
             }
+            let wait = backoff.next(&mut self.rng);
+            tracing::debug!("{} records are put again in {} ms: {problem}", self.entries.len(), wait.as_millis());
+            self.progress.set_message(format!(", waiting: {problem}"));
+            self.clock.sleep(wait).await;
         }
-        let (left, name) = (self.entries.len(), self.name());
-        bail!("gave up after {ATTEMPTS_MAX} attempts: {left} records were not put into stream '{name}'")
+        self.progress.set_message("");
+        Ok(())
+    }
+
+    /// The error that ends it, with what a second run would put again.
+    fn give_up(&self, problem: &str) -> anyhow::Error {
+        anyhow!("cannot put into stream '{}': {problem}; {} records are stored", self.name(), self.records_put)
     }
 
     fn name(&self) -> String {
@@ -164,21 +175,19 @@ impl Putter {
         problem
     }
 
-    fn finish(&self, global: &Global) {
+    fn finish(&self, global: &Global) -> std::io::Result<()> {
         self.progress.finish_and_clear();
         let seconds = self.clock.monotonic().since(self.started).as_secs_f64();
-        let rate = self.records_put as f64 / seconds.max(0.001);
+        let (records, bytes, rate) = (self.records_put, self.bytes_put, self.records_put as f64 / seconds.max(0.001));
         if global.is_json() {
+            let rate = rate.round();
             let result = serde_json::json!({
-                "records": self.records_put, "bytes": self.bytes_put, "seconds": seconds, "records_per_s": rate.round(),
+                "records": records, "bytes": bytes, "seconds": seconds, "records_per_s": rate,
             });
-            println!("{result}");
-        } else {
-            eprintln!(
-                "put {} records, {} bytes, in {seconds:.1} s: {rate:.0} records/s",
-                self.records_put, self.bytes_put
-            );
+            return output::print(&result.to_string());
         }
+        output::tell(&format!("put {records} records, {bytes} bytes, in {seconds:.1} s: {rate:.0} records/s"));
+        Ok(())
     }
 }
 

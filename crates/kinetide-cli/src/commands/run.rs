@@ -9,7 +9,9 @@ use crate::args::{Global, RunArgs};
 
 pub(crate) async fn run(global: &Global, args: RunArgs) -> anyhow::Result<ExitCode> {
     // Like the Java daemon: the option wins over the bare name.
-    let Some(properties_file) = args.properties_file.or(args.file) else { bail!("no properties file was given") };
+    let Some(properties_file) = args.properties_file.or(args.file) else {
+        bail!("no properties file was given: kinetide run app.properties")
+    };
     let options = RunOptions {
         properties_file,
         endpoint_url: global.endpoint_url.clone(),

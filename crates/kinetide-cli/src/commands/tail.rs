@@ -47,7 +47,10 @@ pub(crate) async fn run(global: &Global, args: &TailArgs) -> anyhow::Result<Exit
 /// The shards that hold the position; what follows them is found as they end.
 async fn first_shards(source: &KinesisStream, args: &TailArgs, start: &StartAt) -> anyhow::Result<Vec<ShardId>> {
     if let Some(shard) = &args.shard {
-        return Ok(vec![ShardId::new(shard.as_str())?]);
+        let shard = ShardId::new(shard.as_str())?;
+        // A shard or a number that does not exist is an answer, nothing to wait for.
+        source.iterator(&shard, start.clone()).await?;
+        return Ok(vec![shard]);
     }
     let filter = match start {
         StartAt::Latest => ShardFilter::AtLatest,

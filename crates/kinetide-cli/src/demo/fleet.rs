@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use kinetide::aws::{Aws, DynamoDbLeaseTable};
 use kinetide::lease::LeaseTable;
-use kinetide::stream::{ShardId, WorkerId};
+use kinetide::stream::{ShardId, TableName, WorkerId};
 use kinetide::{
     Batch, Checkpointer, Event, InitialPosition, Initialize, ProcessorResult, RecordProcessor, ShardContext, Worker,
     WorkerError, WorkerHandle,
@@ -85,7 +85,7 @@ impl Fleet {
             let (id, handle) = (worker.id().clone(), worker.handle());
             members.push(Member { id, handle, task: tokio::spawn(worker.run()) });
         }
-        Ok(Self { members, table: DynamoDbLeaseTable::new(aws, APPLICATION) })
+        Ok(Self { members, table: DynamoDbLeaseTable::new(aws, &TableName::new(APPLICATION)?) })
     }
 
     /// The open leases of each worker. The table knows: a lease may have been taken a moment ago by a worker that has not

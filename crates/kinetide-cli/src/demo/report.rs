@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::audit::Audit;
+use crate::output;
 
 /// Progress: a bar on a terminal, plain lines otherwise; all on standard error.
 pub(super) struct Progress {
@@ -27,14 +28,14 @@ impl Progress {
     pub(super) fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => output::tell(line),
         }
     }
 
     pub(super) fn produced(&self, count: u32) {
         match &self.bar {
             Some(bar) => bar.set_message(format!("{count} produced")),
-            None if count.is_multiple_of(50_000) => eprintln!("{count} produced"),
+            None if count.is_multiple_of(50_000) => output::tell(&format!("{count} produced")),
             None => {}
         }
     }
@@ -88,21 +89,23 @@ impl Report {
         self.lost == 0 && self.order_violations == 0
     }
 
-    pub(super) fn print(&self, as_json: bool) {
+    pub(super) fn print(&self, as_json: bool) -> std::io::Result<()> {
         if as_json {
-            println!("{}", serde_json::to_string(self).unwrap_or_default());
-            return;
+            return output::print(&serde_json::to_string(self)?);
         }
         let shown = |millis: Option<u64>| millis.map_or("never".to_owned(), |millis| format!("{millis} ms"));
-        println!("produced            {}", self.produced);
-        println!("processed           {}", self.processed);
-        println!("lost                {}", self.lost);
-        println!("duplicates          {}", self.duplicates);
-        println!("out of order        {}", self.order_violations);
-        println!("first record after  {}", shown(self.first_record_ms));
-        println!("takeover took       {}", shown(self.takeover_ms));
-        println!("resharding took     {}", shown(self.reshard_ms));
-        println!("records/s           {} before the kill", self.records_per_s);
-        println!("{}", if self.holds() { "nothing lost, every key in order" } else { "FAILED" });
+        let lines = [
+            format!("produced            {}", self.produced),
+            format!("processed           {}", self.processed),
+            format!("lost                {}", self.lost),
+            format!("duplicates          {}", self.duplicates),
+            format!("out of order        {}", self.order_violations),
+            format!("first record after  {}", shown(self.first_record_ms)),
+            format!("takeover took       {}", shown(self.takeover_ms)),
+            format!("resharding took     {}", shown(self.reshard_ms)),
+            format!("records/s           {} before the kill", self.records_per_s),
+            if self.holds() { "nothing lost, every key in order".to_owned() } else { "FAILED".to_owned() },
+        ];
+        output::print(&lines.join("\n"))
     }
 }

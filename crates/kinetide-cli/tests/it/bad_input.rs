@@ -21,7 +21,7 @@ async fn a_stream_that_does_not_exist() {
     refused(consume, 1, &["kinetide: stream 'ordrs' does not exist"]).await;
     let aws = crate::support::aws(&local).await;
     use kinetide::lease::LeaseTable;
-    let table = kinetide::aws::DynamoDbLeaseTable::new(&aws, "app");
+    let table = kinetide::aws::DynamoDbLeaseTable::new(&aws, &"app".parse().unwrap());
     assert!(table.list().await.is_err(), "a misspelt stream leaves no table behind");
 }
 
@@ -29,7 +29,11 @@ async fn a_stream_that_does_not_exist() {
 async fn an_endpoint_that_nobody_serves() {
     let local = endpoint(&[]).await;
     let put = kinetide_at(&local, &["tail", "orders", "--endpoint-url", "http://127.0.0.1:1"]);
-    refused(put, 1, &["stream 'orders'", "no connection", "Connection refused"]).await;
+    refused(put, 1, &["stream 'orders'", "no connection to http://127.0.0.1:1", "Connection refused"]).await;
+    let mut tail = kinetide_at(&local, &["tail", "orders"]);
+    tail.env("AWS_ENDPOINT_URL", "");
+    refused(tail, 1, &["AWS_ENDPOINT_URL is ''", "http://"]).await;
+    refused(kinetide_at(&local, &["tail", "orders", "--endpoint-url", "junk"]), 1, &["the endpoint is 'junk'"]).await;
 }
 
 #[tokio::test]
@@ -76,6 +80,11 @@ async fn arguments_that_make_no_sense() {
     let number = "49590338271490256608559692538361571095921575989136588898";
     let from = kinetide_at(&local, &["tail", "orders", "--from", number]);
     refused(from, 1, &["belongs to one shard", "--shard"]).await;
+    let gone = kinetide_at(&local, &["tail", "orders", "--shard", "shardId-000000000009"]);
+    refused(gone, 1, &["stream 'orders'", "shardId-000000000009"]).await;
+    refused(kinetide_at(&local, &["consume", "orders", "-a", "my app"]), 1, &["lease table name 'my app'"]).await;
+    let level = finish(kinetide(&["tail", "orders", "--log-level", "inof"])).await;
+    assert!(level.code == Some(2) && level.stderr.contains("inof"), "{}", level.stderr);
     let shards = finish(kinetide(&["local", "--stream", "orders:many"])).await;
     assert_eq!(shards.code, Some(2));
     assert!(shards.stderr.contains("orders:many"), "{}", shards.stderr);
@@ -97,10 +106,24 @@ async fn lines_without_the_key_are_named_and_those_before_are_put() {
     std::fs::write(file.path(), "{\"id\":1}\n{\"id\":2}\n{\"other\":3}\n").unwrap();
     let path = file.path().to_str().unwrap();
     let command = kinetide_at(&local, &["put", "orders", path, "--partition-key", "id"]);
-    refused(command, 1, &["line 3 of", path, "no field 'id'"]).await;
+    refused(command, 1, &["line 3 of", path, "after 2 records were stored", "no field 'id'"]).await;
     let tail = finish(kinetide_at(&local, &["tail", "orders", "--from", "trim-horizon", "--no-follow"])).await;
     assert_eq!(tail.stdout.lines().count(), 2, "{}", tail.stderr);
     refused(kinetide_at(&local, &["put", "orders", "/no/such/file"]), 1, &["cannot open /no/such/file"]).await;
+}
+
+/// A reader that goes away takes its output with it, and nothing else.
+#[tokio::test]
+async fn closed_outputs_are_no_panic() {
+    let local = endpoint(&[("orders", 1)]).await;
+    for arguments in
+        [["put", "orders", "/dev/null", "--output", "json"], ["tail", "nowhere", "--output", "json", "--no-follow"]]
+    {
+        let mut child = kinetide_at(&local, &arguments).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        let code = child.wait().await.unwrap().code();
+        assert!(matches!(code, Some(0 | 1)), "{arguments:?}: {code:?}");
+    }
 }
 
 #[tokio::test]

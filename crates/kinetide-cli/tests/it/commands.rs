@@ -162,7 +162,7 @@ async fn a_closed_pipe_ends_consume_cleanly_and_checkpoints_only_what_was_writte
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     // The pipe's buffer holds less than one batch, so nothing was written whole.
-    let leases = DynamoDbLeaseTable::new(&aws(&local).await, "app").list().await.unwrap();
+    let leases = DynamoDbLeaseTable::new(&aws(&local).await, &"app".parse().unwrap()).list().await.unwrap();
     assert_eq!(leases[0].checkpoint, Checkpoint::TrimHorizon);
     assert_eq!(leases[0].owner, None, "the lease is given back");
 }

@@ -75,7 +75,7 @@ impl StreamFixture for Fixture {
 #[tokio::test]
 async fn dynamodb_lease_table() {
     let local = endpoint(&[]).await;
-    lease_table::run(&DynamoDbLeaseTable::new(&aws(&local).await, "leases")).await;
+    lease_table::run(&DynamoDbLeaseTable::new(&aws(&local).await, &"leases".parse().unwrap())).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The lease table in DynamoDB.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,11 +11,12 @@ use aws_sdk_dynamodb::types::{
     ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableDescription, TableStatus,
 };
 
-use super::error::table_error;
+use super::error::{Place, table_error};
 use super::item::{self, Item};
 use super::load::Aws;
 use crate::clock::Clock;
 use crate::lease::{Claim, Lease, LeaseKey, LeaseTable, LeaseUpdate, Prepared, TableError, TableErrorKind};
+use crate::stream::id::TableName;
 
 const POLL_INTERVAL_FIRST: Duration = Duration::from_millis(50);
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(2);
@@ -27,14 +29,24 @@ const PAGES_MAX: usize = 10_000;
 pub struct DynamoDbLeaseTable {
     client: Client,
     name: String,
+    address: Arc<str>,
     clock: Clock,
 }
 
 impl DynamoDbLeaseTable {
     /// The table of this name; nothing is called yet.
     #[must_use]
-    pub fn new(aws: &Aws, name: impl Into<String>) -> Self {
-        Self { client: aws.dynamodb.clone(), name: name.into(), clock: Clock::system() }
+    pub fn new(aws: &Aws, name: &TableName) -> Self {
+        Self {
+            client: aws.dynamodb.clone(),
+            name: name.to_string(),
+            address: aws.dynamodb_address.clone(),
+            clock: Clock::system(),
+        }
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { table: &self.name, address: &self.address }
     }
 
     fn error(&self, kind: TableErrorKind, operation: &'static str, message: impl Into<String>) -> TableError {
@@ -45,7 +57,7 @@ impl DynamoDbLeaseTable {
         match self.client.describe_table().table_name(&self.name).send().await {
             Ok(output) => Ok(output.table),
             Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
-            Err(error) => Err(table_error("DescribeTable", &self.name, error)),
+            Err(error) => Err(table_error("DescribeTable", self.place(), error)),
         }
     }
 
@@ -62,7 +74,7 @@ impl DynamoDbLeaseTable {
             Ok(_) => Ok(true),
             // Another worker was faster.
             Err(error) if error.code() == Some("ResourceInUseException") => Ok(false),
-            Err(error) => Err(table_error("CreateTable", &self.name, error)),
+            Err(error) => Err(table_error("CreateTable", self.place(), error)),
         }
     }
 
@@ -154,7 +166,7 @@ impl LeaseTable for DynamoDbLeaseTable {
         let (mut leases, mut next) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let request = self.client.scan().table_name(&self.name).set_exclusive_start_key(next);
-            let page = request.send().await.map_err(|error| table_error("Scan", &self.name, error))?;
+            let page = request.send().await.map_err(|error| table_error("Scan", self.place(), error))?;
             leases.extend(page.items().iter().filter_map(|item| self.read_listed(item)));
             next = page.last_evaluated_key;
             if next.is_none() {
@@ -166,7 +178,7 @@ impl LeaseTable for DynamoDbLeaseTable {
 
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
         let request = self.client.get_item().table_name(&self.name).key(item::KEY, key_of(key)).consistent_read(true);
-        let output = request.send().await.map_err(|error| table_error("GetItem", &self.name, error))?;
+        let output = request.send().await.map_err(|error| table_error("GetItem", self.place(), error))?;
         output.item.map_or(Ok(None), |item| self.read("GetItem", &item))
     }
 
@@ -186,7 +198,7 @@ impl LeaseTable for DynamoDbLeaseTable {
                     let item = conflicting_item(service);
                     self.lost("PutItem", &lease.key, item).await
                 }
-                _ => Err(table_error("PutItem", &self.name, error)),
+                _ => Err(table_error("PutItem", self.place(), error)),
             },
         }
     }
@@ -215,14 +227,14 @@ impl LeaseTable for DynamoDbLeaseTable {
                     let item = conflicting_item(service);
                     self.lost("UpdateItem", &update.key, item).await
                 }
-                _ => Err(table_error("UpdateItem", &self.name, error)),
+                _ => Err(table_error("UpdateItem", self.place(), error)),
             },
         }
     }
 
     async fn delete(&self, key: &LeaseKey) -> Result<(), TableError> {
         let request = self.client.delete_item().table_name(&self.name).key(item::KEY, key_of(key));
-        request.send().await.map_err(|error| table_error("DeleteItem", &self.name, error))?;
+        request.send().await.map_err(|error| table_error("DeleteItem", self.place(), error))?;
         Ok(())
     }
 }

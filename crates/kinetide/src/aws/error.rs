@@ -50,17 +50,27 @@ fn is_connect_failure(failure: &aws_smithy_runtime_api::client::result::Dispatch
     false
 }
 
-/// What to tell a person: the service's own words, or what became of the call.
-fn message<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, fate: &Fate) -> String {
-    match error {
-        SdkError::ServiceError(service) => {
-            let (code, text) = (service.err().code().unwrap_or("unknown error"), service.err().message());
-            text.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"))
-        }
-        _ if *fate == Fate::NotSent => "no connection".to_owned(),
-        _ if *fate == Fate::NotBuilt => "the request could not be made".to_owned(),
-        _ => "no answer".to_owned(),
+/// What to tell a person: the service's own words, or what became of the call and why.
+fn message<E>(error: &SdkError<E, HttpResponse>, fate: &Fate, address: &str) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    if let SdkError::ServiceError(service) = error {
+        let (code, text) = (service.err().code().unwrap_or("unknown error"), service.err().message());
+        return text.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"));
     }
+    let what = match fate {
+        Fate::NotSent => "no connection to",
+        Fate::NotBuilt => "no request could be made for",
+        _ => "no answer from",
+    };
+    format!("{what} {address}: {}", root_cause(error))
+}
+
+/// The innermost cause; what the SDK wraps around it says the same in more words.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(|cause| cause.to_string().replace('\n', " ")).unwrap_or_default()
 }
 
 fn source_kind(fate: &Fate) -> SourceErrorKind {
@@ -117,31 +127,29 @@ fn is_denial(code: &str) -> bool {
     )
 }
 
-/// Classifies a failed call to Kinesis.
-pub(super) fn source_error<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> SourceError
+/// Classifies a failed call to Kinesis at this address.
+pub(super) fn source_error<E>(operation: &'static str, address: &str, error: SdkError<E, HttpResponse>) -> SourceError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     let fate = fate(&error);
-    let classified = SourceError::new(source_kind(&fate), operation, message(&error, &fate));
-    match error {
-        // Its words are the message already.
-        SdkError::ServiceError(_) => classified,
-        other => classified.with_source(other),
-    }
+    SourceError::new(source_kind(&fate), operation, message(&error, &fate, address))
+}
+
+/// A table, and where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) table: &'a str,
+    pub(super) address: &'a str,
 }
 
 /// Classifies a failed call to DynamoDB.
-pub(super) fn table_error<E>(operation: &'static str, table: &str, error: SdkError<E, HttpResponse>) -> TableError
+pub(super) fn table_error<E>(operation: &'static str, place: Place<'_>, error: SdkError<E, HttpResponse>) -> TableError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     let fate = fate(&error);
-    let classified = TableError::new(table_kind(&fate), operation, table, message(&error, &fate));
-    match error {
-        SdkError::ServiceError(_) => classified,
-        other => classified.with_source(other),
-    }
+    TableError::new(table_kind(&fate), operation, place.table, message(&error, &fate, place.address))
 }
 
 #[cfg(test)]

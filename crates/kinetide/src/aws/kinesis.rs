@@ -1,5 +1,7 @@
 //! A stream in Kinesis.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
@@ -23,6 +25,7 @@ const PAGES_MAX: usize = 1_000;
 pub struct KinesisStream {
     client: Client,
     name: StreamName,
+    address: Arc<str>,
 }
 
 /// One record to put.
@@ -61,7 +64,7 @@ impl KinesisStream {
     /// The stream of this name; nothing is called yet.
     #[must_use]
     pub fn new(aws: &Aws, name: StreamName) -> Self {
-        Self { client: aws.kinesis.clone(), name }
+        Self { client: aws.kinesis.clone(), name, address: aws.kinesis_address.clone() }
     }
 
     /// Puts up to 500 records in one call. Each has its own outcome, in order; a record is retried by putting it again.
@@ -77,7 +80,7 @@ impl KinesisStream {
                 .data(Blob::new(entry.data.to_vec()));
             request = request.records(builder.build().map_err(|error| unreadable(OPERATION, error))?);
         }
-        let output = request.send().await.map_err(|error| source_error(OPERATION, error))?;
+        let output = request.send().await.map_err(|error| source_error(OPERATION, &self.address, error))?;
         let outcomes: Result<Vec<_>, _> = output.records.into_iter().map(put_outcome).collect();
         let outcomes = outcomes?;
         if outcomes.len() != entries.len() {
@@ -99,7 +102,7 @@ impl KinesisStream {
             .stream_name(self.name.as_str())
             .shard_to_split(shard.id.as_str())
             .new_starting_hash_key(middle.to_string());
-        request.send().await.map_err(|error| source_error("SplitShard", error))?;
+        request.send().await.map_err(|error| source_error("SplitShard", &self.address, error))?;
         Ok(())
     }
 
@@ -114,7 +117,7 @@ impl KinesisStream {
             .stream_name(self.name.as_str())
             .shard_to_merge(left.as_str())
             .adjacent_shard_to_merge(right.as_str());
-        request.send().await.map_err(|error| source_error("MergeShards", error))?;
+        request.send().await.map_err(|error| source_error("MergeShards", &self.address, error))?;
         Ok(())
     }
 }
@@ -217,7 +220,7 @@ impl StreamSource for KinesisStream {
                 Some(token) => request.next_token(token),
                 None => request.stream_name(self.name.as_str()).set_shard_filter(shard_filter(&filter)),
             };
-            let page = request.send().await.map_err(|error| source_error(OPERATION, error))?;
+            let page = request.send().await.map_err(|error| source_error(OPERATION, &self.address, error))?;
             for listed in page.shards.unwrap_or_default() {
                 shards.push(shard(listed)?);
             }
@@ -246,7 +249,7 @@ impl StreamSource for KinesisStream {
             .shard_iterator_type(kind)
             .set_starting_sequence_number(sequence.map(|sequence| sequence.to_string()))
             .set_timestamp(time);
-        let output = request.send().await.map_err(|error| source_error("GetShardIterator", error))?;
+        let output = request.send().await.map_err(|error| source_error("GetShardIterator", &self.address, error))?;
         let iterator = output.shard_iterator.ok_or_else(|| unreadable("GetShardIterator", "no iterator"))?;
         Ok(ShardIterator(ByteString::from(iterator)))
     }
@@ -254,6 +257,6 @@ impl StreamSource for KinesisStream {
     async fn get_records(&self, iterator: &ShardIterator, limit: usize) -> Result<GetRecords, SourceError> {
         let limit = i32::try_from(limit).unwrap_or(10_000);
         let request = self.client.get_records().shard_iterator(&*iterator.0).limit(limit);
-        answer(request.send().await.map_err(|error| source_error("GetRecords", error))?)
+        answer(request.send().await.map_err(|error| source_error("GetRecords", &self.address, error))?)
     }
 }

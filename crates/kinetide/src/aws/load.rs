@@ -2,6 +2,7 @@
 //!
 //! The SDK's retries are off: every retry is ours (see [`crate::retry`]). TLS is rustls with ring.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
@@ -17,7 +18,7 @@ use crate::error::{WorkerError, chain};
 /// How long a connection may take to open.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long one call may take; a GetRecords answer of 10 MiB needs some of it.
-const CALL_TIME_MAX: Duration = Duration::from_secs(30);
+const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How AWS is reached. Everything left out is found as every AWS tool finds it: environment, profile, instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +69,9 @@ pub enum CredentialsSource {
 pub struct Aws {
     pub(super) kinesis: aws_sdk_kinesis::Client,
     pub(super) dynamodb: aws_sdk_dynamodb::Client,
+    /// Where they are, for messages.
+    pub(super) kinesis_address: Arc<str>,
+    pub(super) dynamodb_address: Arc<str>,
 }
 
 impl Aws {
@@ -76,9 +80,10 @@ impl Aws {
     /// # Errors
     /// [`WorkerError::Aws`] says which of the two was not found, and where it was looked for.
     pub async fn load(settings: &AwsSettings) -> Result<Self, WorkerError> {
+        check_addresses(settings)?;
         let config = loader(settings).load().await;
-        if config.region().is_none() {
-            let message = "no AWS region: set AWS_REGION, the profile's region, or the region setting";
+        if config.region().is_none_or(|region| region.as_ref().is_empty()) {
+            let message = "no AWS region: set AWS_REGION, the profile's region, --region or regionName";
             return Err(WorkerError::Aws(message.into()));
         }
         let kinesis_credentials = credentials(&settings.kinesis_credentials, &config);
@@ -86,7 +91,10 @@ impl Aws {
             [] => kinesis_credentials.clone(),
             sources => credentials(sources, &config),
         };
-        check(&kinesis_credentials).await?;
+        check(&kinesis_credentials, settings).await?;
+        if !settings.dynamodb_credentials.is_empty() {
+            check(&dynamodb_credentials, settings).await?;
+        }
 
         let mut kinesis = aws_sdk_kinesis::config::Builder::from(&config);
         kinesis.set_credentials_provider(kinesis_credentials);
@@ -101,8 +109,32 @@ impl Aws {
         Ok(Self {
             kinesis: aws_sdk_kinesis::Client::from_conf(kinesis.build()),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            kinesis_address: address(&settings.kinesis_endpoint, "KINESIS", "Kinesis", &config),
+            dynamodb_address: address(&settings.dynamodb_endpoint, "DYNAMODB", "DynamoDB", &config),
         })
     }
+}
+
+/// Addresses are checked here: the SDK finds a wrong one at every call anew, and panics at an empty one.
+fn check_addresses(settings: &AwsSettings) -> Result<(), WorkerError> {
+    let given = [&settings.endpoint_url, &settings.kinesis_endpoint, &settings.dynamodb_endpoint];
+    let given = given.into_iter().flatten().map(|url| ("the endpoint", url.clone()));
+    let names = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_DYNAMODB"];
+    let variables = names.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
+    for (what, url) in given.chain(variables) {
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(WorkerError::Aws(format!("{what} is '{url}': it must begin with http:// or https://")));
+        }
+    }
+    Ok(())
+}
+
+/// Where a service is called, as far as it is known here.
+fn address(own: &Option<String>, variable: &str, service: &str, config: &SdkConfig) -> Arc<str> {
+    let variable = std::env::var(format!("AWS_ENDPOINT_URL_{variable}")).ok();
+    let url = own.clone().or(variable).or(config.endpoint_url().map(str::to_owned));
+    let region = config.region().map_or("no region", |region| region.as_ref());
+    url.unwrap_or_else(|| format!("{service} in {region}")).into()
 }
 
 fn loader(settings: &AwsSettings) -> ConfigLoader {
@@ -165,7 +197,7 @@ fn provider(source: &CredentialsSource, config: &SdkConfig) -> SharedCredentials
 }
 
 /// Asks for credentials once, so that their lack is one clear sentence at start and not the failure of some later call.
-async fn check(provider: &Option<SharedCredentialsProvider>) -> Result<(), WorkerError> {
+async fn check(provider: &Option<SharedCredentialsProvider>, settings: &AwsSettings) -> Result<(), WorkerError> {
     let reason = match provider {
         None => "none are configured".to_owned(),
         Some(provider) => match provider.provide_credentials().await {
@@ -176,5 +208,6 @@ async fn check(provider: &Option<SharedCredentialsProvider>) -> Result<(), Worke
         },
     };
     let hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile";
-    Err(WorkerError::Aws(format!("no AWS credentials: {reason}; {hint}")))
+    let profile = settings.profile.as_ref().map_or(String::new(), |profile| format!(" in profile '{profile}'"));
+    Err(WorkerError::Aws(format!("no AWS credentials: {reason}{profile}; {hint}")))
 }

@@ -198,7 +198,13 @@ impl<P: RecordProcessor> Consumer<P> {
                 // given back and taken anew.
                 let (shard, call) = (self.lease.key.clone(), "reading");
                 let error = "its task ended early".to_owned();
-                self.context.events.emit(Event::ProcessorFailed { shard, call, error, retry_in: None });
+                self.context.events.emit(Event::ProcessorFailed {
+                    shard,
+                    call,
+                    error,
+                    retry_in: None,
+                    is_fatal: false,
+                });
                 return Ok(state.lease_lost());
             };
             let end = answer.end.clone();
@@ -358,7 +364,14 @@ impl<P: RecordProcessor> Consumer<P> {
     ) -> Result<(), Failure> {
         let shard = self.lease.key.clone();
         let wait = attempts.next(&error, &mut self.rng);
-        let event = Event::ProcessorFailed { shard: shard.clone(), call, error: chain(error.cause()), retry_in: wait };
+        let is_fatal = error.is_fatal();
+        let event = Event::ProcessorFailed {
+            is_fatal,
+            shard: shard.clone(),
+            call,
+            error: chain(error.cause()),
+            retry_in: wait,
+        };
         self.context.events.emit(event);
         match wait {
             Some(wait) => {
@@ -378,7 +391,13 @@ impl<P: RecordProcessor> Consumer<P> {
     fn report_failure(&self, call: &'static str, result: ProcessorResult) -> Result<(), Failure> {
         let Err(error) = result else { return Ok(()) };
         let (shard, message) = (self.lease.key.clone(), chain(error.cause()));
-        self.context.events.emit(Event::ProcessorFailed { shard, call, error: message, retry_in: None });
+        self.context.events.emit(Event::ProcessorFailed {
+            is_fatal: error.is_fatal(),
+            shard,
+            call,
+            error: message,
+            retry_in: None,
+        });
         if error.is_fatal() { Err(Failure::Fatal(error.into_cause())) } else { Ok(()) }
     }
 

@@ -19,6 +19,7 @@
 //! - a write whose answer was lost is repeated with the same counter. If it had been applied, the repetition is refused
 //!   and shows our own row one step ahead: then it is adopted.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,16 @@ pub enum LossReason {
     Expired,
     /// This worker gave it back.
     Released,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Taken => "another worker has it",
+            Self::Expired => "it could not be renewed in time",
+            Self::Released => "it was given back",
+        })
+    }
 }
 
 enum Command {
@@ -233,7 +244,7 @@ impl Keeper {
             Written::Yes => (Ok(()), None),
             Written::Failed(error) => (Err(checkpoint_error(error, self.is_unanswered)), None),
             Written::Lost(reason) => {
-                let message = format!("the lease is lost: {reason:?}, shard={}", self.lease.key);
+                let message = format!("the lease is lost: {reason}, shard={}", self.lease.key);
                 (Err(CheckpointError::new(CheckpointErrorKind::LeaseLost, message)), Some(reason))
             }
         };

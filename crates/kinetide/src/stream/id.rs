@@ -88,6 +88,14 @@ name_type!(
 );
 
 name_type!(
+    /// The name of a lease table.
+    TableName,
+    "lease table name",
+    "3 to 255 letters, digits, '_', '.' or '-'",
+    |text| (3..=255).contains(&text.len()) && is_word(text)
+);
+
+name_type!(
     /// The id by which a worker owns leases; unique in the fleet.
     ///
     /// It shares the key space of the lease table with shard ids and the names of coordinator items, so it must not look like one.

@@ -13,6 +13,7 @@ use crate::lease::LeaseTable;
 use crate::processor::ProcessorFactory;
 use crate::rng::Rng;
 use crate::settings::Settings;
+use crate::stream::id::TableName;
 use crate::stream::{InitialPosition, StreamName, StreamSource, WorkerId};
 
 /// Builds a [`Worker`].
@@ -174,6 +175,7 @@ impl<F: ProcessorFactory> WorkerBuilder<F> {
         if let (Some(table), Some(source)) = (self.table.clone(), self.source.clone()) {
             return Ok((table, source));
         }
+        let table_name = self.table_name.take().or(self.application.take()).map(TableName::new).transpose()?;
         let aws = Aws::load(&self.aws).await?;
         let source = match self.source.take() {
             Some(source) => source,
@@ -185,9 +187,8 @@ impl<F: ProcessorFactory> WorkerBuilder<F> {
         let table = match self.table.take() {
             Some(table) => table,
             None => {
-                let name = self.table_name.take().or(self.application.take());
-                let name = name.ok_or(WorkerError::Incomplete("the application's name"))?;
-                Arc::new(DynamoDbLeaseTable::new(&aws, name))
+                let name = table_name.ok_or(WorkerError::Incomplete("the application's name"))?;
+                Arc::new(DynamoDbLeaseTable::new(&aws, &name))
             }
         };
         Ok((table, source))

@@ -242,7 +242,13 @@ impl<F: ProcessorFactory> Running<F> {
     fn consumer_panicked(&self, panic: &JoinError) -> Failure {
         if let Some(shard) = self.consumer_keys.get(&panic.id()).cloned() {
             let (call, error) = ("a processor's call", panic.to_string());
-            self.parts.events.emit(Event::ProcessorFailed { shard: shard.clone(), call, error, retry_in: None });
+            self.parts.events.emit(Event::ProcessorFailed {
+                shard: shard.clone(),
+                call,
+                error,
+                retry_in: None,
+                is_fatal: false,
+            });
             self.parts.events.emit(Event::ShardStopped { shard });
         }
         Failure::Stop

@@ -13,6 +13,7 @@ use crate::stream::{Shard, ShardFilter, SourceError, SourceErrorKind};
 pub(super) async fn start(parts: &mut Parts) -> Result<(), WorkerError> {
     let first = parts.settings.initialization_backoff;
     let mut backoff = Backoff::new(first, first);
+    let mut told = String::new();
     for attempts_left in (0..parts.settings.initialization_attempts_max.get()).rev() {
         let error = match attempt(parts).await {
             Ok(()) => return Ok(()),
@@ -20,7 +21,12 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), WorkerError> {
             Err(error) => chain(&error),
         };
         let wait = backoff.next(&mut parts.rng);
-        parts.events.emit(Event::CallFailed { what: "starting", error, retry_in: wait });
+        if error == told {
+            tracing::debug!("starting failed again: {error}");
+        } else {
+            told.clone_from(&error);
+            parts.events.emit(Event::CallFailed { what: "starting", error, retry_in: wait });
+        }
         parts.clock.sleep(wait).await;
     }
     Ok(())
