@@ -2,14 +2,15 @@
 //!
 //! It keeps the Java daemon's contract: a child that fails ends the daemon, except in `shutdownRequested`, where the
 //! failure is only told. One deviation: a child that did not checkpoint the end of its shard is replaced by a fresh one
-//! when it is asked again (Java asks for ever, with no child left to answer).
+//! when it is asked again (Java asks for ever, with no child left to answer). When [`FRESH_CHILDREN_MAX`] fresh ones
+//! did not do it either, the daemon ends: the shard's children wait for that checkpoint.
 //!
 //! ```text
 //!   New ── initialize ──► Running ── lease_lost, shard_ended, a failure ──► Closed
 //!    │                                                                       ▲ │
 //!    └── lease_lost, shard_ended: nobody to tell ────────────────────────────┤ │
 //!                                                                            │ ▼
-//!          shard_ended again: a fresh child, initialize, shardEnded ─────────┴─┘
+//!          shard_ended again: a fresh child, initialize, shardEnded ─────────┴─┘   the 4th time without: fatal
 //!
 //!   Running ── shutdown_requested, also if it fails ──► Running
 //! ```
@@ -17,6 +18,7 @@
 use std::fmt;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kinetide::error::chain;
 use kinetide::stream::{Checkpoint, ShardId};
@@ -30,6 +32,9 @@ use crate::child::nursery::Nursery;
 use crate::child::{Checkpoints, Child, ChildSettings};
 use crate::message::{Action, ActionName, CheckpointRequest};
 use crate::session::Fault;
+
+/// Fresh children that are asked to checkpoint the end of a shard when the first one did not.
+pub const FRESH_CHILDREN_MAX: u32 = 3;
 
 /// Makes a [`Bridge`] for each shard.
 #[derive(Clone)]
@@ -61,7 +66,8 @@ impl ProcessorFactory for BridgeFactory {
             shared: self.shared.clone(),
             shard: context.shard.clone(),
             state: State::New,
-            progress: Progress::default(),
+            start: Checkpoint::TrimHorizon,
+            ends_missed: 0,
         }
     }
 }
@@ -71,7 +77,10 @@ pub struct Bridge {
     shared: Arc<Shared>,
     shard: ShardId,
     state: State,
-    progress: Progress,
+    /// Where the next child starts.
+    start: Checkpoint,
+    /// Children that were told of the shard's end and did not checkpoint it.
+    ends_missed: u32,
 }
 
 enum State {
@@ -88,12 +97,16 @@ pub struct ChildFailed {
     fault: Fault,
     ending: Option<ExitStatus>,
     command: String,
+    timeout: Option<Duration>,
 }
 
 impl fmt::Display for ChildFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { shard, action, fault, command, .. } = self;
         write!(f, "the child '{command}' of {shard} {fault} while {action} was under way")?;
+        if let (Fault::TimedOut, Some(timeout)) = (fault, self.timeout) {
+            write!(f, " (timeoutInSeconds is {})", timeout.as_secs_f64())?;
+        }
         match self.ending {
             Some(ending) => write!(f, "; it ended with {ending}"),
             None => Ok(()),
@@ -103,16 +116,24 @@ impl fmt::Display for ChildFailed {
 
 impl std::error::Error for ChildFailed {}
 
+/// No child checkpointed the end of its shard.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the child '{command}' of {shard} answered shardEnded and the end of the shard was not checkpointed, nor was it by \
+     {FRESH_CHILDREN_MAX} fresh ones: a processor must checkpoint before it answers shardEnded"
+)]
+pub struct EndMissed {
+    shard: ShardId,
+    command: String,
+}
+
 impl RecordProcessor for Bridge {
     async fn initialize(&mut self, start: &Initialize) -> ProcessorResult {
-        self.progress = Progress { last: start.checkpoint.clone(), delivered: start.checkpoint.clone() };
+        self.start = start.checkpoint.clone();
         self.start().await
     }
 
     async fn process_records(&mut self, batch: &Batch, checkpointer: &Checkpointer) -> ProcessorResult {
-        if let Some(last) = batch.records.last() {
-            self.progress.delivered = Checkpoint::At(last.position.clone());
-        }
         let action =
             Action::ProcessRecords { records: &batch.records, millis_behind_latest: batch.millis_behind_latest };
         self.call(&action, Some(checkpointer)).await
@@ -128,52 +149,64 @@ impl RecordProcessor for Bridge {
 
     async fn shard_ended(&mut self, checkpointer: &Checkpointer) -> ProcessorResult {
         if matches!(self.state, State::Closed) {
-            tracing::warn!("the child of {} did not checkpoint the end of its shard: a fresh one is asked", self.shard);
+            let shard = &self.shard;
+            tracing::warn!("the end of {shard} was not checkpointed in shardEnded: a fresh child is asked");
+            self.start = checkpointer.last();
             self.start().await?;
         }
         if matches!(self.state, State::Running(_)) {
-            self.progress.delivered = Checkpoint::ShardEnd;
             self.call(&Action::ShardEnded, Some(checkpointer)).await?;
+            self.ends_missed += u32::from(checkpointer.last() != Checkpoint::ShardEnd);
         }
         self.close().await;
-        Ok(())
+        match self.ends_missed > FRESH_CHILDREN_MAX {
+            true => Err(ProcessorError::fatal(EndMissed { shard: self.shard.clone(), command: self.command() })),
+            false => Ok(()),
+        }
     }
 
     async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> ProcessorResult {
         let State::Running(child) = &mut self.state else { return Ok(()) };
-        let mut checkpoints = ChildCheckpoints { checkpointer: Some(checkpointer), progress: &mut self.progress };
+        let mut checkpoints = ChildCheckpoints { checkpointer: Some(checkpointer), is_at_end: false };
         if let Err(fault) = child.call(&Action::ShutdownRequested, &mut checkpoints).await {
-            tracing::error!("the child of {} {fault} while shutdownRequested was under way", self.shard);
-            self.halt_if_timed_out(ActionName::ShutdownRequested, &fault);
+            let name = ActionName::ShutdownRequested;
+            // What halts the daemon is told by whoever ends it.
+            if !self.halt_if_timed_out(name, &fault) {
+                tracing::error!("{}", self.failure(name, fault, None));
+            }
         }
         Ok(())
     }
 }
 
 impl Bridge {
-    /// Starts a child and initialises it with the last checkpoint.
+    /// Starts a child and initialises it.
     async fn start(&mut self) -> ProcessorResult {
         let Shared { children, nursery, clock, .. } = &*self.shared;
-        let child = Child::spawn(children, nursery, clock).map_err(ProcessorError::fatal)?;
+        let child = Child::spawn(children, &self.shard, nursery, clock).map_err(ProcessorError::fatal)?;
         self.state = State::Running(Box::new(child));
-        let (shard, checkpoint) = (self.shard.clone(), self.progress.last.clone());
+        let (shard, checkpoint) = (self.shard.clone(), self.start.clone());
         self.call(&Action::Initialize { shard: &shard, checkpoint: &checkpoint }, None).await
     }
 
     /// Has the child do something; its failure closes it and ends the daemon.
     async fn call(&mut self, action: &Action<'_>, checkpointer: Option<&Checkpointer>) -> ProcessorResult {
         let State::Running(child) = &mut self.state else { return Ok(()) };
-        let mut checkpoints = ChildCheckpoints { checkpointer, progress: &mut self.progress };
-        let Err(fault) = child.call(action, &mut checkpoints).await else { return Ok(()) };
         let name = action.name();
+        let mut checkpoints = ChildCheckpoints { checkpointer, is_at_end: name == ActionName::ShardEnded };
+        let Err(fault) = child.call(action, &mut checkpoints).await else { return Ok(()) };
         // A daemon that halts waits for nobody.
         let ending = if self.halt_if_timed_out(name, &fault) { None } else { self.close().await };
         Err(ProcessorError::fatal(self.failure(name, fault, ending)))
     }
 
     fn failure(&self, action: ActionName, fault: Fault, ending: Option<ExitStatus>) -> ChildFailed {
-        let command = self.shared.children.command.join(" ");
-        ChildFailed { shard: self.shard.clone(), action, fault, ending, command }
+        let timeout = self.shared.children.timeout;
+        ChildFailed { shard: self.shard.clone(), action, fault, ending, command: self.command(), timeout }
+    }
+
+    fn command(&self) -> String {
+        self.shared.children.command.join(" ")
     }
 
     fn halt_if_timed_out(&self, action: ActionName, fault: &Fault) -> bool {
@@ -193,19 +226,6 @@ impl Bridge {
     }
 }
 
-/// How far a shard is, as far as the bridge must know it: to start a fresh child, and to judge sentinels.
-#[derive(Debug)]
-struct Progress {
-    last: Checkpoint,
-    delivered: Checkpoint,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { last: Checkpoint::TrimHorizon, delivered: Checkpoint::TrimHorizon }
-    }
-}
-
 /// What a request comes to.
 #[derive(Debug, PartialEq, Eq)]
 enum Wish {
@@ -217,25 +237,17 @@ enum Wish {
     Nothing,
 }
 
-impl Progress {
+impl Wish {
     /// Reads a request. A number alone means sub-sequence 0; a sentinel is allowed where it is true already.
-    fn wish(&self, request: &CheckpointRequest) -> Result<Wish, CheckpointErrorKind> {
+    fn read(request: &CheckpointRequest, last: &Checkpoint, is_at_end: bool) -> Result<Self, CheckpointErrorKind> {
         let out_of_range = CheckpointErrorKind::OutOfRange;
-        let Some(text) = &request.sequence_number else { return Ok(Wish::Everything) };
+        let Some(text) = &request.sequence_number else { return Ok(Self::Everything) };
         let sub_sequence = u64::try_from(request.sub_sequence_number.unwrap_or(0)).map_err(|_| out_of_range)?;
         match Checkpoint::parse(text, sub_sequence).map_err(|_| out_of_range)? {
-            Checkpoint::At(position) => Ok(Wish::At(position)),
-            Checkpoint::ShardEnd if self.delivered == Checkpoint::ShardEnd => Ok(Wish::Everything),
-            sentinel if sentinel == self.last => Ok(Wish::Nothing),
+            Checkpoint::At(position) => Ok(Self::At(position)),
+            Checkpoint::ShardEnd if is_at_end => Ok(Self::Everything),
+            sentinel if sentinel == *last => Ok(Self::Nothing),
             _ => Err(out_of_range),
-        }
-    }
-
-    fn stored(&mut self, wish: Wish) {
-        match wish {
-            Wish::Everything => self.last = self.delivered.clone(),
-            Wish::At(position) => self.last = Checkpoint::At(position),
-            Wish::Nothing => {}
         }
     }
 }
@@ -243,24 +255,20 @@ impl Progress {
 /// Takes a child's requests to the lease.
 struct ChildCheckpoints<'a> {
     checkpointer: Option<&'a Checkpointer>,
-    progress: &'a mut Progress,
+    /// The end of the shard may be named.
+    is_at_end: bool,
 }
 
 impl Checkpoints for ChildCheckpoints<'_> {
     async fn checkpoint(&mut self, request: &CheckpointRequest) -> Result<(), CheckpointErrorKind> {
         let checkpointer = self.checkpointer.ok_or(CheckpointErrorKind::InvalidState)?;
-        let wish = self.progress.wish(request)?;
-        let result = match &wish {
+        let result = match Wish::read(request, &checkpointer.last(), self.is_at_end)? {
             Wish::Everything => checkpointer.checkpoint().await,
-            Wish::At(position) => checkpointer.checkpoint_at(position.clone()).await,
+            Wish::At(position) => checkpointer.checkpoint_at(position).await,
             Wish::Nothing => Ok(()),
         };
         // The client learns only the error's name, so the log has the rest.
-        result
-            .inspect_err(|error| tracing::warn!("{}", chain(error)))
-            .map_err(|error: CheckpointError| error.kind())?;
-        self.progress.stored(wish);
-        Ok(())
+        result.inspect_err(|error| tracing::warn!("{}", chain(error))).map_err(|error: CheckpointError| error.kind())
     }
 }
 
@@ -276,13 +284,9 @@ mod tests {
         RecordPosition { sequence: sequence.into(), sub_sequence }
     }
 
-    fn progress() -> Progress {
-        Progress { last: Checkpoint::TrimHorizon, delivered: Checkpoint::At(at(9, 0)) }
-    }
-
     #[test]
     fn requests_are_read_as_java_reads_them() {
-        let wish = |sequence, sub| progress().wish(&request(sequence, sub));
+        let wish = |sequence, sub| Wish::read(&request(sequence, sub), &Checkpoint::TrimHorizon, false);
         assert_eq!(wish(None, None), Ok(Wish::Everything));
         assert_eq!(wish(None, Some(-5)), Ok(Wish::Everything));
         assert_eq!(wish(Some("7"), None), Ok(Wish::At(at(7, 0))));
@@ -296,32 +300,29 @@ mod tests {
 
     #[test]
     fn the_end_may_be_named_at_the_end() {
-        let ending = Progress { last: Checkpoint::At(at(9, 0)), delivered: Checkpoint::ShardEnd };
-        assert_eq!(ending.wish(&request(Some("SHARD_END"), None)), Ok(Wish::Everything));
-    }
-
-    #[test]
-    fn a_fresh_child_starts_at_the_last_checkpoint() {
-        let mut progress = progress();
-        progress.stored(Wish::At(at(5, 2)));
-        assert_eq!(progress.last, Checkpoint::At(at(5, 2)));
-        progress.stored(Wish::Nothing);
-        progress.stored(Wish::Everything);
-        assert_eq!(progress.last, Checkpoint::At(at(9, 0)));
+        let wish = Wish::read(&request(Some("SHARD_END"), None), &Checkpoint::At(at(9, 0)), true);
+        assert_eq!(wish, Ok(Wish::Everything));
     }
 
     #[test]
     fn failures_are_one_sentence() {
-        let failed = ChildFailed {
+        let mut failed = ChildFailed {
             shard: ShardId::new("shardId-0").unwrap(),
             action: ActionName::ProcessRecords,
             fault: Fault::OutputEnded,
             ending: None,
             command: "python app.py".to_owned(),
+            timeout: Some(Duration::from_secs(30)),
         };
         assert_eq!(
             failed.to_string(),
             "the child 'python app.py' of shardId-0 closed its output without an answer while processRecords was under way"
+        );
+        failed.fault = Fault::TimedOut;
+        let sentence = failed.to_string();
+        assert!(
+            sentence.ends_with("in time while processRecords was under way (timeoutInSeconds is 30)"),
+            "{sentence}"
         );
     }
 }

@@ -8,7 +8,8 @@
 //! - output is read only while an action is outstanding, and writing never keeps it from being read, so a child that
 //!   talks before it listens is no deadlock;
 //! - a call that is dropped half-way leaves the session broken: half a message may be in the pipe;
-//! - dropping a child closes its input at once and sees to its end in the background.
+//! - dropping a child, or a close under way, sees to its end in the background: input closed, then SIGTERM, then
+//!   SIGKILL.
 
 pub mod nursery;
 pub mod process;
@@ -19,14 +20,17 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use kinetide::stream::ShardId;
 use kinetide::{CheckpointErrorKind, Clock, Moment};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::lines::Lines;
 use crate::message::{Action, CheckpointRequest};
 use crate::session::{Fault, Input, Output, Session};
 use nursery::Nursery;
-use process::{ErrorSink, Patience, Process, SpawnError};
+use process::{Deadline, ErrorSink, Patience, Process, SpawnError};
 
 /// One pipe's worth.
 const READ_BYTES: usize = 64 << 10;
@@ -84,15 +88,20 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts one.
+    /// Starts one for a shard.
     ///
     /// # Errors
     /// [`SpawnError`] names the command and what is wrong with it.
-    pub fn spawn(settings: &ChildSettings, nursery: &Nursery, clock: &Clock) -> Result<Self, SpawnError> {
-        let process = Process::spawn(&settings.command, settings.stderr.clone(), nursery, clock)?;
+    pub fn spawn(
+        settings: &ChildSettings,
+        shard: &ShardId,
+        nursery: &Nursery,
+        clock: &Clock,
+    ) -> Result<Self, SpawnError> {
+        let process = Process::spawn(&settings.command, shard, settings.stderr.clone(), nursery, clock)?;
         Ok(Self {
+            session: Session::with(&process.name),
             process: Some(process),
-            session: Session::default(),
             lines: Lines::new(),
             is_output_over: false,
             outbox: VecDeque::new(),
@@ -141,10 +150,18 @@ impl Child {
         }
     }
 
-    /// Closes the conversation and waits for the child's end, with force if it takes too long.
+    /// Closes the conversation and waits for the child's end, with force if it takes too long. Whoever stops waiting
+    /// leaves the rest to the background, where the child has less time.
     pub async fn close(mut self) -> Option<ExitStatus> {
+        let is_dropped = CancellationToken::new();
+        let _waiting = is_dropped.clone().drop_guard();
+        self.end(is_dropped)?.await.ok().flatten()
+    }
+
+    fn end(&mut self, is_dropped: CancellationToken) -> Option<JoinHandle<Option<ExitStatus>>> {
         let (process, lines) = (self.process.take()?, std::mem::take(&mut self.lines));
-        process.close(lines, self.settings.patience).await
+        let (awaited, dropped) = (self.settings.patience, self.settings.patience_when_dropped);
+        self.nursery.see_out(process.close(lines, Deadline { awaited, dropped, is_dropped }))
     }
 
     /// Gives the session the next line, if it wants one and there is one.
@@ -232,9 +249,9 @@ enum Heard {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let Some(process) = self.process.take() {
-            let lines = std::mem::take(&mut self.lines);
-            self.nursery.see_out(process.close(lines, self.settings.patience_when_dropped));
-        }
+        let is_dropped = CancellationToken::new();
+        is_dropped.cancel();
+        // Nobody awaits it, and the nursery sees to it.
+        drop(self.end(is_dropped));
     }
 }

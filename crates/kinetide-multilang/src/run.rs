@@ -5,7 +5,7 @@
 //!     │         │            │                   ├─ worker fails, a child fails ─► children seen out ─► 1
 //!     └─────────┴────────────┴─► 1               └─ a child is out of time ─► 1, at once
 //!
-//!   stopping ── another signal ─► 128 + signal, at once
+//!   stopping ── another signal, a second or more after the first ─► 128 + signal, at once
 //! ```
 //! Whatever the way, no child is left behind. Each way to 1 says one sentence on stderr.
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use kinetide::aws::{AwsSettings, CredentialsSource};
 use kinetide::error::chain;
-use kinetide::{Clock, ProcessorFactory, Worker, WorkerError};
+use kinetide::{Clock, Moment, ProcessorFactory, Worker, WorkerError};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::bridge::BridgeFactory;
@@ -46,6 +46,10 @@ const STOP_TIME_MAX: Duration = Duration::from_millis(1500);
 const STOP_TIME_EXTRA: Duration = Duration::from_secs(1);
 /// Children that were dropped get SIGTERM after one second and SIGKILL after another half.
 const SEE_OUT_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Signals that come so soon after the first one are the same request: `timeout` and container runtimes send it to the
+/// process and to its group.
+const SAME_SIGNAL_TIME: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until it is told to end, and returns the exit status of the process.
 pub async fn run(options: RunOptions, signals: Signals) -> u8 {
@@ -121,6 +125,10 @@ fn aws(daemon: DaemonSettings, options: RunOptions) -> AwsSettings {
 }
 
 /// Watches over a worker and its children.
+///
+/// The first signal asks the worker to stop; one that comes a second or more later stops at once. Those in between
+/// count as the first again, because `timeout` and container runtimes send theirs twice: to the process and to its
+/// group.
 pub struct Supervision {
     /// The children.
     pub nursery: Nursery,
@@ -177,7 +185,7 @@ impl Supervision {
             handle.stop();
             STOP_TIME_MAX
         } else {
-            tracing::info!("{signal}: stopping within {grace} ms; a second signal stops at once");
+            tracing::info!("{signal}: stopping, processors have {grace} ms; another signal stops at once");
             handle.shutdown();
             self.grace + STOP_TIME_EXTRA
         }
@@ -190,6 +198,7 @@ impl Supervision {
         running: impl Future<Output = Result<(), WorkerError>>,
     ) -> u8 {
         let (clock, nursery) = (self.clock.clone(), self.nursery.clone());
+        let asked = clock.monotonic();
         let stopped = async {
             match clock.timeout(limit, running).await {
                 Ok(Ok(())) => {}
@@ -201,7 +210,7 @@ impl Supervision {
         tokio::select! {
             biased;
             Some(sentence) = self.halted.recv() => fail(&sentence),
-            second = self.signals.next() => second.exit_code(),
+            second = another(&mut self.signals, &self.clock, asked) => second.exit_code(),
             () = stopped => signal.exit_code(),
         }
     }
@@ -218,6 +227,17 @@ impl Supervision {
             () = see_out(&self.nursery, &self.clock) => {}
         }
         code
+    }
+}
+
+/// The next signal that is not the first one again.
+async fn another(signals: &mut Signals, clock: &Clock, first: Moment) -> Signal {
+    loop {
+        let signal = signals.next().await;
+        if clock.monotonic().since(first) >= SAME_SIGNAL_TIME {
+            return signal;
+        }
+        tracing::debug!("{signal} came within a second of the first signal: it counts as the same");
     }
 }
 

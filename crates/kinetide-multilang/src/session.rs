@@ -124,19 +124,21 @@ enum State {
 /// The machine.
 #[derive(Debug)]
 pub struct Session {
+    /// What the child is called in the log.
+    name: String,
     state: State,
     /// Messages given out and not yet written; at most the action and one reply.
     unwritten: usize,
     waits: u64,
 }
 
-impl Default for Session {
-    fn default() -> Self {
-        Self { state: State::Idle, unwritten: 0, waits: 0 }
-    }
-}
-
 impl Session {
+    /// With a child of this name, which only the log needs.
+    #[must_use]
+    pub fn with(name: &str) -> Self {
+        Self { name: name.to_owned(), state: State::Idle, unwritten: 0, waits: 0 }
+    }
+
     /// True if the next line of the child is to be given.
     #[must_use]
     pub fn wants_line(&self) -> bool {
@@ -150,8 +152,8 @@ impl Session {
     }
 
     /// True if no call is under way and none has failed.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
+    #[cfg(test)]
+    fn is_idle(&self) -> bool {
         self.state == State::Idle
     }
 
@@ -198,7 +200,7 @@ impl Session {
             }
             Judged::Empty => None,
             Judged::Skipped(why) => {
-                tracing::info!("skipped a line of the child, because {why}: {}", shown(line));
+                tracing::info!("skipped a line of {}, because {why}: {}", self.name, shown(line));
                 None
             }
         }

@@ -51,7 +51,7 @@ pub struct Signals {
     _listening: JoinSet<()>,
 }
 
-/// More than two are never waited for: the second ends the daemon at once.
+/// They are taken as they come, so few wait.
 const PENDING_MAX: usize = 4;
 
 impl Signals {

@@ -3,3 +3,4 @@
 pub mod children;
 pub mod run;
 pub mod state;
+pub mod stop;

@@ -158,16 +158,18 @@ impl Settings {
         Ok(())
     }
 
-    /// How often an owner renews a lease: a third of the failover time, less 25 ms.
+    /// How often an owner renews a lease: a little more than twice per failover time. Java renews three times; what is saved
+    /// pays for more frequent looks.
     #[must_use]
     pub fn renew_interval(&self) -> Duration {
-        (self.failover_time / 3).saturating_sub(Duration::from_millis(25))
+        self.failover_time * 4 / 9
     }
 
-    /// How often a worker looks for leases to take.
+    /// How often a worker looks for leases to take: a lease's age is known as exactly as the looks are frequent, so a dead
+    /// worker's shards wait one failover time and at most this.
     #[must_use]
     pub fn look_interval(&self) -> Duration {
-        self.failover_time / 4
+        self.failover_time / 12
     }
 }
 

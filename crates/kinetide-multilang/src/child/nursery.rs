@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 /// All children of a daemon; cheap to clone.
@@ -37,14 +38,17 @@ impl Nursery {
         Membership { nursery: self.clone(), group }
     }
 
-    /// Waits for a child's end in the background; without a runtime it is killed.
-    pub(super) fn see_out(&self, ending: impl Future<Output = Option<ExitStatus>> + Send + 'static) {
-        if let Ok(runtime) = Handle::try_current() {
-            self.endings.spawn_on(ending, &runtime);
-        }
+    /// Waits for a child's end in the background, whether anybody awaits the handle or not; without a runtime it is
+    /// killed.
+    pub(super) fn see_out(
+        &self,
+        ending: impl Future<Output = Option<ExitStatus>> + Send + 'static,
+    ) -> Option<JoinHandle<Option<ExitStatus>>> {
+        let runtime = Handle::try_current().ok()?;
+        Some(self.endings.spawn_on(ending, &runtime))
     }
 
-    /// Returns when every child that was dropped has ended.
+    /// Returns when every child that is being closed or was dropped has ended.
     pub async fn all_seen_out(&self) {
         self.endings.close();
         self.endings.wait().await;
@@ -72,6 +76,11 @@ impl Nursery {
 }
 
 impl Membership {
+    /// The number of the process that leads the group.
+    pub(super) fn pid(&self) -> i32 {
+        self.group
+    }
+
     /// Asks the group to end.
     pub(super) fn terminate(&self) {
         signal(self.group, Signal::TERM);

@@ -9,6 +9,8 @@
 //! ```
 //! The group of its own keeps a terminal's Ctrl-C away from children: only the daemon gets it, and asks them to finish.
 //!
+//! Whoever waits for a close may give up: the steps go on in the background, and sooner.
+//!
 //! Invariant: nobody waits for a child without a bound. Not for one that does not end, nor for a grandchild that holds
 //! a pipe.
 
@@ -20,10 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinetide::Clock;
+use kinetide::stream::ShardId;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::nursery::{Membership, Nursery};
 use crate::lines::Lines;
@@ -48,6 +52,35 @@ impl Patience {
     pub const SHORT: Self = Self { end: Duration::from_secs(1), terminate: Duration::from_millis(500) };
 }
 
+/// The part of a patience that one step of a close has.
+type Step = fn(&Patience) -> Duration;
+
+/// How long a child that is being closed may take, by who waits for it.
+#[derive(Debug, Clone)]
+pub(super) struct Deadline {
+    /// While somebody waits.
+    pub(super) awaited: Patience,
+    /// From the moment on at which nobody does: the daemon is about to end.
+    pub(super) dropped: Patience,
+    /// Cancelled at that moment.
+    pub(super) is_dropped: CancellationToken,
+}
+
+impl Deadline {
+    /// Returns when one step has taken too long, and says how long it was given.
+    async fn passes(&self, clock: &Clock, step: Step) -> Duration {
+        let (awaited, dropped) = (step(&self.awaited), step(&self.dropped));
+        let hurry = async {
+            self.is_dropped.cancelled().await;
+            clock.sleep(dropped).await;
+        };
+        tokio::select! {
+            () = clock.sleep(awaited) => awaited,
+            () = hurry => dropped,
+        }
+    }
+}
+
 /// A command that cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error("executableName '{}' cannot be started: {fault}", command.join(" "))]
@@ -63,6 +96,8 @@ const READ_BYTES: usize = 16 << 10;
 
 /// A running child.
 pub struct Process {
+    /// What it is called in the log: its shard and its number.
+    pub(super) name: String,
     pub(super) stdin: ChildStdin,
     pub(super) stdout: ChildStdout,
     /// Before the child: a group is killed while its leader's number is still taken.
@@ -74,11 +109,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command: the program is looked up on PATH, environment and working directory are inherited.
+    /// Starts a command for a shard: the program is looked up on PATH, environment and working directory are inherited.
     ///
     /// # Errors
     /// [`SpawnError`] names the command and what is wrong with it.
-    pub fn spawn(command: &[String], errors: ErrorSink, nursery: &Nursery, clock: &Clock) -> Result<Self, SpawnError> {
+    pub fn spawn(
+        command: &[String],
+        shard: &ShardId,
+        errors: ErrorSink,
+        nursery: &Nursery,
+        clock: &Clock,
+    ) -> Result<Self, SpawnError> {
         let refused = |fault: String| SpawnError { command: command.to_vec(), fault };
         let (program, arguments) = command.split_first().ok_or_else(|| refused("it is empty".to_owned()))?;
         let mut child = start(program, arguments).map_err(|error| refused(explain(program, &error)))?;
@@ -91,37 +132,43 @@ impl Process {
         let mut passing = JoinSet::new();
         passing.spawn(pass_on(stderr, errors));
         let membership = nursery.enter(group);
-        Ok(Self { stdin, stdout, membership, child, stderr: passing, clock: clock.clone() })
+        let name = format!("the child of {shard} (pid {})", membership.pid());
+        Ok(Self { name, stdin, stdout, membership, child, stderr: passing, clock: clock.clone() })
     }
 
     /// Closes its input and waits for its end. `None`: it could not be waited for.
-    pub async fn close(self, mut lines: Lines, patience: Patience) -> Option<ExitStatus> {
-        let Self { stdin, mut stdout, mut membership, mut child, mut stderr, clock } = self;
+    pub(super) async fn close(self, mut lines: Lines, deadline: Deadline) -> Option<ExitStatus> {
+        let Self { name, stdin, mut stdout, mut membership, mut child, mut stderr, clock } = self;
         drop(stdin);
         // The process is waited for only when its output has ended: until then its number is certainly its own.
         let mut end = std::pin::pin!(async {
-            drain(&mut stdout, &mut lines).await;
+            drain(&name, &mut stdout, &mut lines).await;
             child.wait().await
         });
-        let steps =
-            [(patience.end, Force::Terminate), (patience.terminate, Force::Kill), (patience.terminate, Force::None)];
+        let (by_itself, when_asked): (Step, Step) = (|patience| patience.end, |patience| patience.terminate);
+        let steps = [(by_itself, Force::Terminate), (when_asked, Force::Kill), (when_asked, Force::None)];
         let mut status = None;
-        for (limit, force) in steps {
-            match clock.timeout(limit, &mut end).await {
-                Ok(ended) => {
+        for (step, force) in steps {
+            tokio::select! {
+                // Time first, or a child that only babbles would never run out of it.
+                biased;
+                waited = deadline.passes(&clock, step) => force.apply(&name, &membership, waited),
+                ended = &mut end => {
                     status = Some(ended);
                     break;
                 }
-                Err(_) => force.apply(&membership, limit),
             }
         }
         // Killed and still not over: a grandchild in a group of its own holds the output. That is left to itself.
         let status = status?;
         membership.leave();
         // What it said last is worth a moment: it is often why it ended.
-        let _ = clock.timeout(patience.terminate, stderr.join_next()).await;
-        let status = status.inspect_err(|error| tracing::warn!("a child cannot be waited for: {error}")).ok()?;
-        tracing::debug!("a child ended with {status}");
+        tokio::select! {
+            _ = stderr.join_next() => {}
+            _ = deadline.passes(&clock, when_asked) => {}
+        }
+        let status = status.inspect_err(|error| tracing::warn!("{name} cannot be waited for: {error}")).ok()?;
+        tracing::debug!("{name} ended with {status}");
         Some(status)
     }
 }
@@ -134,15 +181,15 @@ enum Force {
 }
 
 impl Force {
-    fn apply(self, membership: &Membership, waited: Duration) {
+    fn apply(self, name: &str, membership: &Membership, waited: Duration) {
         let waited = waited.as_millis();
         match self {
             Self::Terminate => {
-                tracing::warn!("a child did not end within {waited} ms of its last action: it gets SIGTERM");
+                tracing::warn!("{name} did not end within {waited} ms of its last action: it gets SIGTERM");
                 membership.terminate();
             }
             Self::Kill => {
-                tracing::warn!("a child did not end within {waited} ms of SIGTERM: it gets SIGKILL");
+                tracing::warn!("{name} did not end within {waited} ms of SIGTERM: it gets SIGKILL");
                 membership.kill();
             }
             Self::None => {}
@@ -197,11 +244,11 @@ fn explain(program: &str, error: &io::Error) -> String {
 }
 
 /// Reads what a child still says, so that it can end; says it to the log.
-async fn drain(stdout: &mut ChildStdout, lines: &mut Lines) {
+async fn drain(name: &str, stdout: &mut ChildStdout, lines: &mut Lines) {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         while let Ok(Some(line)) = lines.next_line() {
-            tracing::info!("a child said after its last action: {}", shown(line));
+            note(name, line);
         }
         match stdout.read(&mut buffer).await {
             Ok(0) | Err(_) => break,
@@ -210,7 +257,13 @@ async fn drain(stdout: &mut ChildStdout, lines: &mut Lines) {
         }
     }
     if let Some(line) = lines.last_line() {
-        tracing::info!("a child said after its last action: {}", shown(&line));
+        note(name, &line);
+    }
+}
+
+fn note(name: &str, line: &[u8]) {
+    if !line.trim_ascii().is_empty() {
+        tracing::info!("{name} said after its last action: {}", shown(line));
     }
 }
 

@@ -198,3 +198,15 @@ fn a_missing_file_is_named() {
     let error = DaemonSettings::load(Path::new("/nowhere/app.properties")).unwrap_err().to_string();
     assert!(error.starts_with("cannot read properties file '/nowhere/app.properties': "), "{error}");
 }
+
+#[test]
+fn what_the_worker_would_refuse_is_told_under_its_key() {
+    assert_eq!(refused("taskBackoffTimeMillis = 5\n"), "taskBackoffTimeMillis is '5', which must be at least 10");
+    let daemon = with("cleanupLeasesUponShardCompletion = fasle\n");
+    assert_eq!(daemon.worker, Settings::default());
+    let key = "cleanupLeasesUponShardCompletion";
+    assert_eq!(
+        daemon.warnings,
+        [format!("{key} is 'fasle', which is neither true nor false; the default (true) stays")]
+    );
+}

@@ -11,7 +11,7 @@ fn message(action: ActionName) -> Vec<u8> {
 }
 
 fn calling(action: ActionName) -> Session {
-    let mut session = Session::default();
+    let mut session = Session::with("the child");
     assert_eq!(session.on(Input::Call(action, message(action))), Some(Output::Write(message(action))));
     session
 }
@@ -132,7 +132,7 @@ fn the_end_of_output_breaks() {
     let unreadable = Input::OutputEnded(Some("io".to_owned()));
     assert_eq!(calling(ActionName::Initialize).on(unreadable), failed(Fault::ReadFailed("io".to_owned())));
     assert_eq!(calling(ActionName::Initialize).on(Input::TimedOut), failed(Fault::TimedOut));
-    let mut between = Session::default();
+    let mut between = Session::with("the child");
     assert_eq!(between.on(Input::OutputEnded(None)), None);
     assert_eq!(between.on(Input::Call(ActionName::LeaseLost, Vec::new())), failed(Fault::Broken));
 }
@@ -187,7 +187,7 @@ fn event() -> impl Strategy<Value = Event> {
 proptest! {
     #[test]
     fn calls_finish_once_and_replies_follow_requests(events in prop::collection::vec(event(), 0..60)) {
-        let mut session = Session::default();
+        let mut session = Session::with("the child");
         let (mut under_way, mut unwritten, mut owes_reply, mut broken) = (false, 0usize, false, false);
         for event in events {
             if !under_way {

@@ -31,7 +31,7 @@ impl Scene {
 
     fn of(settings: &ChildSettings, captured: Captured) -> Self {
         let nursery = Nursery::default();
-        let child = Child::spawn(settings, &nursery, &Clock::system()).unwrap();
+        let child = Child::spawn(settings, &shard(), &nursery, &Clock::system()).unwrap();
         Self { child, asked: Asked::answering(Ok(())), captured, nursery, _script: None }
     }
 
@@ -48,8 +48,7 @@ impl Scene {
     }
 
     async fn initialize(&mut self) -> Result<(), Fault> {
-        let shard = ShardId::new("shardId-0").unwrap();
-        self.call(&Action::Initialize { shard: &shard, checkpoint: &Checkpoint::TrimHorizon }).await
+        self.call(&Action::Initialize { shard: &shard(), checkpoint: &Checkpoint::TrimHorizon }).await
     }
 
     async fn process(&mut self, records: &[UserRecord]) -> Result<(), Fault> {
@@ -59,6 +58,10 @@ impl Scene {
     async fn exit_code(self) -> Option<i32> {
         self.child.close().await.and_then(|status| status.code())
     }
+}
+
+fn shard() -> ShardId {
+    ShardId::new("shardId-0").unwrap()
 }
 
 fn records(count: u64, bytes: usize) -> Vec<UserRecord> {
@@ -223,7 +226,7 @@ async fn what_cannot_be_started_is_named() {
     ];
     let error = |command: Vec<String>| {
         let settings = settings(command, &Captured::default());
-        Child::spawn(&settings, &Nursery::default(), &Clock::system()).err().unwrap().to_string()
+        Child::spawn(&settings, &shard(), &Nursery::default(), &Clock::system()).err().unwrap().to_string()
     };
     for (command, sentence) in cases {
         assert_eq!(error(command.into_iter().map(str::to_owned).collect()), sentence);
@@ -252,6 +255,15 @@ async fn a_child_that_does_not_end_is_terminated() {
 }
 
 #[tokio::test]
+async fn babble_does_not_keep_a_child_from_being_ended() {
+    let mut scene = Scene::new(Script::answering("next; answer; exec yes"));
+    assert_eq!(scene.initialize().await, Ok(()));
+    let close = Clock::system().timeout(Duration::from_secs(20), scene.child.close()).await;
+    let status = close.expect("it has a limit").unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+}
+
+#[tokio::test]
 async fn a_child_that_does_not_listen_is_killed_with_its_own() {
     // The grandchild holds stdout, and neither of the two listens to SIGTERM.
     let body = "trap '' TERM; (sleep 60; echo) & next; answer; while :; do sleep 0.05; done";
@@ -274,6 +286,25 @@ async fn a_dropped_child_sees_the_end_of_its_input_first() {
     nursery.all_seen_out().await;
     assert!(nursery.is_empty());
     assert_eq!(std::fs::read_to_string(log).unwrap(), "over\n");
+}
+
+#[tokio::test]
+async fn a_close_that_is_given_up_goes_on_and_asks_before_it_kills() {
+    let script = Script::answering(
+        r#"
+trap 'echo asked >>"$1"; exit 9' TERM; next; answer; next || echo over >>"$1"; while :; do sleep 0.05; done"#,
+    );
+    let log = script.log();
+    let captured = Captured::default();
+    let mut settings = settings(script.command(), &captured);
+    settings.patience.end = Duration::from_secs(3600);
+    let mut scene = Scene::of(&settings, captured);
+    assert_eq!(scene.initialize().await, Ok(()));
+    let Scene { child, nursery, .. } = scene;
+    assert!(Clock::system().timeout(Duration::from_millis(50), child.close()).await.is_err());
+    let ended = Clock::system().timeout(Duration::from_secs(20), nursery.all_seen_out()).await;
+    assert!(ended.is_ok() && nursery.is_empty());
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "over\nasked\n");
 }
 
 #[tokio::test]

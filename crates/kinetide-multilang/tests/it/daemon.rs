@@ -211,7 +211,20 @@ async fn a_second_signal_does_not_wait() {
     let daemon = world.start(script.command(), Duration::from_secs(60), None);
     logs(&script, ONE).await;
     daemon.signals.send(Signal::Terminate).await.unwrap();
+    Clock::system().sleep(Duration::from_millis(1100)).await;
     assert_eq!(daemon.stop(Signal::Interrupt).await, 130);
+}
+
+#[tokio::test]
+async fn the_same_signal_twice_in_a_moment_is_one() {
+    let world = World::new();
+    world.put("one");
+    let script = Script::answering(FAITHFUL);
+    let daemon = world.start(script.command(), Duration::from_secs(10), None);
+    logs(&script, ONE).await;
+    daemon.signals.send(Signal::Terminate).await.unwrap();
+    assert_eq!(daemon.stop(Signal::Interrupt).await, 143);
+    assert!(script.logged().iter().any(|line| line.contains("leaseLost")));
 }
 
 #[tokio::test]
@@ -252,6 +265,20 @@ done"#;
     assert_eq!(ends.len(), 2, "{log:?}");
     assert!(log[ends[0] + 1].contains("initialize") && log[ends[0] + 1].contains("shardId-000000000000"), "{log:?}");
     assert_eq!(world.checkpoint().await, Checkpoint::ShardEnd);
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_checkpoints_ends_the_daemon() {
+    let world = World::new();
+    world.put("one");
+    let script = Script::answering(r#"while next; do printf '%s\n' "$line" >>"$1"; answer; done"#);
+    let daemon = world.start(script.command(), Duration::ZERO, None);
+    logs(&script, ONE).await;
+    world.stream.split(&ShardId::new("shardId-000000000000").unwrap()).unwrap();
+    assert_eq!(daemon.ended().await, 1);
+    let ends = script.logged().iter().filter(|line| line.contains("shardEnded")).count();
+    assert_eq!(ends, 4);
+    assert_eq!(world.checkpoint().await, Checkpoint::TrimHorizon);
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ pub struct Observations {
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     counter: u64,
+    /// When this counter was first seen.
+    since: Moment,
     /// `None`: unowned when first seen, which counts as the oldest of all.
     moved_at: Option<Moment>,
 }
@@ -31,9 +33,27 @@ impl Observations {
     fn look(&self, lease: &Lease, now: Moment) -> Seen {
         match self.seen.get(&lease.key) {
             Some(seen) if seen.counter == lease.counter => *seen,
-            Some(_) => Seen { counter: lease.counter, moved_at: Some(now) },
-            None => Seen { counter: lease.counter, moved_at: lease.owner.as_ref().map(|_| now) },
+            Some(_) => Seen { counter: lease.counter, since: now, moved_at: Some(now) },
+            None => Seen { counter: lease.counter, since: now, moved_at: lease.owner.as_ref().map(|_| now) },
         }
+    }
+
+    /// The next moment at which one of these leases will have stood still for this long; `None` if none is younger.
+    #[must_use]
+    pub fn next_expiry<'a>(
+        &self,
+        leases: impl IntoIterator<Item = &'a Lease>,
+        now: Moment,
+        duration: Duration,
+    ) -> Option<Moment> {
+        let moved = leases.into_iter().filter_map(|lease| self.seen.get(&lease.key)?.moved_at);
+        moved.map(|moved_at| moved_at.after(duration)).filter(|expiry| *expiry >= now).min()
+    }
+
+    /// How long this worker itself has watched the counter stand still; zero if it has not seen the lease.
+    #[must_use]
+    pub fn watched_still_for(&self, key: &LeaseKey, now: Moment) -> Duration {
+        self.seen.get(key).map_or(Duration::ZERO, |seen| now.since(seen.since))
     }
 
     /// How long the counter has stood still; `None`: since before it was first seen, unowned.
@@ -75,6 +95,9 @@ mod tests {
         assert!(!observations.is_still_for(&key, at(110), ten));
         observations.update(std::slice::from_ref(&held), at(111));
         assert!(observations.is_still_for(&key, at(111), ten));
+        let expiry = observations.next_expiry([&held], at(105), ten);
+        assert_eq!(expiry, Some(at(110)));
+        assert_eq!(observations.next_expiry([&held], at(111), ten), None);
         observations.update(&[lease(6, Some("a"))], at(112));
         assert_eq!(observations.still_for(&key, at(113)), Some(Duration::from_secs(1)));
         // A counter that went back moved too: somebody edited the row.
@@ -88,6 +111,7 @@ mod tests {
         let free = lease(0, None);
         observations.update(std::slice::from_ref(&free), at(1));
         assert_eq!(observations.still_for(&free.key, at(1)), None);
+        assert_eq!(observations.watched_still_for(&free.key, at(3)), Duration::from_secs(2));
         assert!(observations.is_still_for(&free.key, at(1), Duration::from_secs(3600)));
     }
 

@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::children::{self, ChildrenWritten};
 use super::state::{Outcome, State};
+use super::stop::Stop;
 use crate::aggregation::decode::deaggregate;
 use crate::checkpoint::{CheckpointError, Checkpointer};
 use crate::clock::Clock;
@@ -49,8 +50,8 @@ pub struct ConsumerContext {
     pub events: Events,
     /// Told when new leases were written, so that the worker looks for them at once.
     pub leases_changed: Arc<Notify>,
-    /// Turns true when the worker is asked to stop.
-    pub stop: watch::Receiver<bool>,
+    /// Asked when the worker is to stop.
+    pub stop: Stop,
 }
 
 /// The task that consumes one shard.
@@ -190,7 +191,7 @@ impl<P: RecordProcessor> Consumer<P> {
             // A lost lease and a stop go before more records.
             let answer = tokio::select! {
                 biased;
-                interrupt = interrupt(&self.handle, &mut self.context.stop) => return Ok(interrupt.apply(state)),
+                interrupt = interrupt(&self.handle, &self.context.stop) => return Ok(interrupt.apply(state)),
                 answer = fetched.recv() => answer,
             };
             let Some(answer) = answer else {
@@ -405,7 +406,7 @@ impl<P: RecordProcessor> Consumer<P> {
     async fn pause(&mut self, wait: Duration) -> Option<Interrupt> {
         tokio::select! {
             biased;
-            interrupt = interrupt(&self.handle, &mut self.context.stop) => Some(interrupt),
+            interrupt = interrupt(&self.handle, &self.context.stop) => Some(interrupt),
             () = self.context.clock.sleep(wait) => None,
         }
     }
@@ -413,7 +414,7 @@ impl<P: RecordProcessor> Consumer<P> {
     fn interrupted(&self) -> Option<Interrupt> {
         match self.handle.loss() {
             Some(_) => Some(Interrupt::Lost),
-            None => self.context.stop.borrow().then_some(Interrupt::Stop),
+            None => self.context.stop.is_asked().then_some(Interrupt::Stop),
         }
     }
 }
@@ -428,12 +429,11 @@ impl Interrupt {
 }
 
 /// Resolves when the lease is lost or a stop is asked for.
-async fn interrupt(handle: &LeaseHandle, stop: &mut watch::Receiver<bool>) -> Interrupt {
+async fn interrupt(handle: &LeaseHandle, stop: &Stop) -> Interrupt {
     tokio::select! {
         biased;
         _ = handle.lost() => Interrupt::Lost,
-        // A closed channel means that the worker is gone, which is a stop as well.
-        _ = stop.wait_for(|stop| *stop) => Interrupt::Stop,
+        () = stop.asked() => Interrupt::Stop,
     }
 }
 

@@ -67,6 +67,8 @@ enum Command {
     Checkpoint(Checkpoint, oneshot::Sender<Result<(), CheckpointError>>),
     Prepare(PendingCheckpoint, oneshot::Sender<Result<(), CheckpointError>>),
     NameChildren(Vec<ShardId>, oneshot::Sender<Result<(), TableError>>),
+    /// Renew now: the table looks as if the lease had been taken.
+    Verify,
     Release(oneshot::Sender<()>),
 }
 
@@ -118,6 +120,12 @@ impl LeaseHandle {
     /// `None`: the lease is lost.
     pub(crate) async fn name_children(&self, children: Vec<ShardId>) -> Option<Result<(), TableError>> {
         self.ask(|reply| Command::NameChildren(children, reply)).await.ok()
+    }
+
+    /// Has the lease renewed now, which shows whether it is still held.
+    pub(crate) fn verify(&self) {
+        // A full queue means that a write is coming anyway, a closed one that the lease is gone.
+        let _ = self.commands.try_send(Command::Verify);
     }
 
     /// Gives the lease back, best effort; returns when that was tried.
@@ -207,6 +215,7 @@ impl Keeper {
     async fn obey(&mut self, command: Option<Command>) -> Option<LossReason> {
         match command {
             None => self.give_back().await,
+            Some(Command::Verify) => self.renew().await,
             Some(Command::Release(reply)) => {
                 let reason = self.give_back().await;
                 // Nobody may be waiting any more.

@@ -178,6 +178,15 @@ impl Lease {
         self.update("release", require, changes)
     }
 
+    /// Gives back what its owner left behind, unless it has moved since it was read.
+    #[must_use]
+    pub fn release_abandoned(&self) -> LeaseUpdate {
+        let mut release = self.release();
+        release.operation = "release_abandoned";
+        release.require.push(Require::Counter(self.counter));
+        release
+    }
+
     /// Stores a checkpoint; a prepared one is done with.
     #[must_use]
     pub fn checkpoint(&self, checkpoint: Checkpoint) -> LeaseUpdate {

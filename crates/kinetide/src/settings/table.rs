@@ -37,7 +37,7 @@ pub enum Kind {
     Seconds,
     /// A fraction.
     Real,
-    /// True for `true`, `yes`, `y`, `on` and `1`, false for everything else.
+    /// True for `true`, `yes`, `y`, `on` and `1`, false for `false`, `no`, `n`, `off`, `0` and nothing, in any case.
     Flag,
     /// An ISO 8601 duration such as `PT12H`.
     IsoDuration,

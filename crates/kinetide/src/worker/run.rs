@@ -18,6 +18,7 @@ use crate::assignment::take::{self, Snapshot};
 use crate::clock::Moment;
 use crate::consumer::run::{Consumer, ConsumerContext, Failure};
 use crate::consumer::state::Outcome;
+use crate::consumer::stop::Stop;
 use crate::error::{WorkerError, chain};
 use crate::event::Event;
 use crate::lease::keeper::{Keeper, KeeperContext, LeaseHandle};
@@ -47,7 +48,6 @@ struct Running<F> {
     factory: F,
     keeper_context: KeeperContext,
     consumer_context: ConsumerContext,
-    stop_consumers: watch::Sender<bool>,
     observations: Observations,
     held: BTreeMap<LeaseKey, LeaseHandle>,
     consumers: JoinSet<Result<Outcome, Failure>>,
@@ -58,11 +58,12 @@ struct Running<F> {
     upkeep: JoinSet<()>,
     /// Takes are under way: if the worker stops now, some leases may name it without being held.
     is_taking: bool,
+    /// When the next lease of another worker expires, unless it is renewed.
+    next_expiry: Option<Moment>,
 }
 
 impl<F: ProcessorFactory> Running<F> {
     fn new(parts: Parts, factory: F) -> Self {
-        let (stop_consumers, stop) = watch::channel(false);
         let keeper_context = KeeperContext {
             table: parts.table.clone(),
             worker: parts.id.clone(),
@@ -81,14 +82,13 @@ impl<F: ProcessorFactory> Running<F> {
             clock: parts.clock.clone(),
             events: parts.events.clone(),
             leases_changed: Arc::new(Notify::new()),
-            stop,
+            stop: Stop::default(),
         };
         Self {
             parts,
             factory,
             keeper_context,
             consumer_context,
-            stop_consumers,
             observations: Observations::default(),
             held: BTreeMap::new(),
             consumers: JoinSet::new(),
@@ -96,6 +96,7 @@ impl<F: ProcessorFactory> Running<F> {
             background: JoinSet::new(),
             upkeep: JoinSet::new(),
             is_taking: false,
+            next_expiry: None,
         }
     }
 
@@ -140,7 +141,7 @@ impl<F: ProcessorFactory> Running<F> {
             let retry_in = self.parts.settings.look_interval();
             self.parts.events.emit(Event::CallFailed { what: "looking for leases", error, retry_in });
         }
-        let next_look = looked_at.after(self.parts.settings.look_interval());
+        let next_look = self.next_look(looked_at);
         loop {
             tokio::select! {
                 biased;
@@ -152,12 +153,22 @@ impl<F: ProcessorFactory> Running<F> {
         }
     }
 
+    /// At the usual interval, or a moment after the next lease expires.
+    fn next_look(&self, looked_at: Moment) -> Moment {
+        let usual = looked_at.after(self.parts.settings.look_interval());
+        let expiry = self.next_expiry.map(|expiry| expiry.after(Duration::from_millis(1)));
+        expiry.map_or(usual, |expiry| expiry.min(usual))
+    }
+
     async fn look(&mut self) -> Result<(), TableError> {
         let leases = self.parts.table.list().await?;
         // After the listing: a counter that moved while it was read must not look older than its write.
         let now = self.parts.clock.monotonic();
         self.forget_lost();
+        self.verify_held(&leases);
         self.observations.update(&leases, now);
+        let others = leases.iter().filter(|lease| !lease.is_finished() && lease.owner.as_ref() != Some(&self.parts.id));
+        self.next_expiry = self.observations.next_expiry(others, now, self.parts.settings.failover_time);
         let snapshot = Snapshot { leases: &leases, observations: &self.observations, me: &self.parts.id, now };
         let planned = take::plan(snapshot, &self.parts.settings, &mut self.parts.rng);
         // A row that names this worker and is not held: left from before a restart, or from a loss that was not one.
@@ -168,6 +179,15 @@ impl<F: ProcessorFactory> Running<F> {
         wanted.sort_by(|a, b| a.key.cmp(&b.key));
         wanted.dedup_by(|a, b| a.key == b.key);
         self.take(wanted.into_iter().cloned().collect()).await
+    }
+
+    /// A row that names another owner ends a tenure now, and not at the next renewal.
+    fn verify_held(&self, leases: &[Lease]) {
+        for lease in leases.iter().filter(|lease| lease.actual_owner() != Some(&self.parts.id)) {
+            if let Some(handle) = self.held.get(&lease.key) {
+                handle.verify();
+            }
+        }
     }
 
     /// A shard that stopped keeps its lease; once that is lost, it may be taken like any other.
@@ -262,7 +282,7 @@ impl<F: ProcessorFactory> Running<F> {
 
     /// Lets every processor finish, within the grace the settings allow.
     async fn shut_down(&mut self) -> Result<(), WorkerError> {
-        self.stop_consumers.send_replace(true);
+        self.consumer_context.stop.ask();
         let (clock, grace) = (self.parts.clock.clone(), self.parts.settings.shutdown_grace);
         let mut result = Ok(());
         let all_ended = async {

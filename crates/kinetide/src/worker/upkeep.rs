@@ -6,46 +6,78 @@
 use std::collections::BTreeMap;
 
 use super::Parts;
+use crate::assignment::observe::Observations;
 use crate::coordinator::audit::{HoleWatch, find_hole};
 use crate::coordinator::{cleanup, leader};
 use crate::error::{WorkerError, chain};
 use crate::event::Event;
-use crate::lease::{Claim, Lease};
+use crate::lease::{Claim, Lease, LeaseKey};
 use crate::stream::{ShardFilter, ShardId};
+
+/// What one worker remembers between two passes.
+#[derive(Default)]
+struct Memory {
+    holes: HoleWatch,
+    observations: Observations,
+}
 
 /// Runs until it is dropped.
 pub(super) async fn run(mut parts: Parts) {
-    let mut watch = HoleWatch::default();
+    let mut memory = Memory::default();
     loop {
         parts.clock.sleep(parts.settings.upkeep_interval).await;
-        if let Err(error) = pass(&mut parts, &mut watch).await {
+        if let Err(error) = pass(&mut parts, &mut memory).await {
             let (what, error, retry_in) = ("upkeep of leases", chain(&error), parts.settings.upkeep_interval);
             parts.events.emit(Event::CallFailed { what, error, retry_in });
         }
     }
 }
 
-async fn pass(parts: &mut Parts, watch: &mut HoleWatch) -> Result<(), WorkerError> {
+async fn pass(parts: &mut Parts, memory: &mut Memory) -> Result<(), WorkerError> {
     let mut leases = parts.table.list().await?;
+    let now = parts.clock.monotonic();
+    memory.observations.update(&leases, now);
+    // Every earlier holder has met the row as it is now, or given up: nobody can still write what it was.
+    let settled_after = parts.settings.failover_time * 2;
+    let is_settled = |key: &LeaseKey| memory.observations.watched_still_for(key, now) >= settled_after;
+    release_abandoned(parts, &leases, is_settled).await?;
     if !leader::is_leader(&leases, &parts.id) {
         // What it saw before says nothing about what a later leader sees.
-        *watch = HoleWatch::default();
+        memory.holes = HoleWatch::default();
         return Ok(());
     }
     if parts.settings.cleanup_finished_leases {
-        delete_finished(parts, &leases).await?;
+        delete_finished(parts, &leases, is_settled).await?;
     }
     note_hash_ranges(parts, &mut leases).await?;
     let hole = find_hole(&leases);
-    if let (true, Some(hole)) = (watch.note(hole), hole) {
+    if let (true, Some(hole)) = (memory.holes.note(hole), hole) {
         parts.events.emit(Event::HoleFound { hole: hole.to_string() });
         fill(parts, &leases).await?;
     }
     Ok(())
 }
 
-async fn delete_finished(parts: &Parts, leases: &[Lease]) -> Result<(), WorkerError> {
-    let finished = cleanup::plan(leases);
+/// Finished leases are never taken, so an owner that died with one would be elected for ever.
+async fn release_abandoned(
+    parts: &Parts,
+    leases: &[Lease],
+    is_settled: impl Fn(&LeaseKey) -> bool,
+) -> Result<(), WorkerError> {
+    for lease in leases.iter().filter(|lease| lease.is_finished() && lease.owner.is_some() && is_settled(&lease.key)) {
+        // Whoever was faster did the same.
+        parts.table.update(&lease.release_abandoned()).await?;
+    }
+    Ok(())
+}
+
+async fn delete_finished(
+    parts: &Parts,
+    leases: &[Lease],
+    is_settled: impl Fn(&LeaseKey) -> bool,
+) -> Result<(), WorkerError> {
+    let mut finished = cleanup::plan(leases);
+    finished.retain(is_settled);
     for key in &finished {
         parts.table.delete(key).await?;
     }

@@ -11,9 +11,13 @@ Generated from `kinetide::settings::table`; `KINETIDE_BLESS=1 cargo test -p kine
 
 *Key* is what a `.properties` file of the MultiLang daemon says, *field* the one in `kinetide::Settings`. The default is the
 Java daemon's unless the note says otherwise; 0 leaves the default. Keys are case-sensitive, except that `AwsCredentialsProvider`
-may be written in any case. An unknown key is named with a warning, and with the key that was probably meant. A number that
-cannot be read, or is negative, leaves the default with a warning; any other value that cannot be read keeps the daemon from
-starting. A key given twice has the last value in the file.
+may be written in any case. A key given twice has the last value in the file. An unknown key is named with a warning, and with
+the key that was probably meant. A key that has no effect, or none yet, is named with a warning too, and its value is not read.
+
+Of the other keys: a number that cannot be read, is negative or too large for anybody, and a true or false that is neither
+(`true`, `yes`, `y`, `on`, `1`; `false`, `no`, `n`, `off`, `0` or nothing) leave the default with a warning. A number out of the
+bounds given below, unless it is raised to them, and any other value that cannot be read keep the daemon from starting. Of several
+credentials providers, one that can be used is enough.
 ";
 
 /// The page.

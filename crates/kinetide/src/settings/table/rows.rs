@@ -395,6 +395,7 @@ pub const ROWS: &[Row] = &[
         "10000",
         "How often a shard that waits for its parents looks at them.",
     )
+    .bounds(Bounds::AtLeast(10))
     .time("parent_shard_poll_interval", |settings, time| settings.parent_shard_poll_interval = time),
     row(
         COORDINATION,
@@ -458,6 +459,7 @@ pub const ROWS: &[Row] = &[
         "Orders shards; a Java object, so no file can give it.",
     ),
     row(COORDINATION, "taskBackoffTimeMillis", Kind::Millis, "500", "First wait after a failed step of a shard.")
+        .bounds(Bounds::AtLeast(10))
         .time("task_backoff", |settings, time| settings.task_backoff = time),
     row(COORDINATION, "logWarningForTaskAfterMillis", Kind::Millis, "off", "Warns of a step that takes longer.")
         .planned("deadlines of steps"),

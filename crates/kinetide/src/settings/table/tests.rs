@@ -122,16 +122,35 @@ fn bounds_refuse_or_raise() {
     let (settings, raised) = apply("idleTimeBetweenReadsInMillis", "50");
     assert_eq!(raised.unwrap().unwrap(), "idleTimeBetweenReadsInMillis is 50: raised to 200");
     assert_eq!(settings.idle_time_between_reads, Some(Duration::from_millis(200)));
+    for key in ["taskBackoffTimeMillis", "parentShardPollIntervalMillis"] {
+        assert_eq!(apply(key, "9").1.unwrap_err().to_string(), format!("{key} is '9', which must be at least 10"));
+        assert_eq!(apply(key, "10").0.validate(), Ok(()));
+    }
     assert!(apply("failoverTimeMillis", "999").1.unwrap_err().is_refused);
     assert!(!apply("maxLeasesForWorker", "5000000000").1.unwrap_err().is_refused);
 }
 
 #[test]
 fn flags_words_and_times() {
-    for (text, flag) in
-        [("true", true), ("YES", true), ("y", true), ("On", true), ("1", true), ("", false), ("0", false), ("t", false)]
-    {
+    for (text, flag) in [
+        ("true", true),
+        ("YES", true),
+        ("y", true),
+        ("On", true),
+        ("1", true),
+        ("", false),
+        ("0", false),
+        ("No", false),
+    ] {
         assert_eq!(row("callProcessRecordsEvenForEmptyRecordList").parse(text).unwrap(), Value::Flag(flag), "{text}");
+    }
+    for text in ["ture", "t", "2", "true false"] {
+        let error = row("cleanupLeasesUponShardCompletion").parse(text).unwrap_err();
+        assert!(!error.is_refused);
+        let sentence = format!(
+            "cleanupLeasesUponShardCompletion is '{text}', which is neither true nor false; the default (true) stays"
+        );
+        assert_eq!(error.to_string(), sentence);
     }
     assert_eq!(row("initialPositionInStream").parse("trim_horizon ").unwrap(), Value::Word("TRIM_HORIZON"));
     let error = row("retrievalMode").parse("fast").unwrap_err();

@@ -1,6 +1,7 @@
 //! Texts into values, by the rules of the Java daemon as far as they make sense.
 //!
 //! A text that is no number, or a negative one, leaves the default and is said aloud (Java makes it 0 without a word).
+//! So does one that is neither true nor false (Java takes it as false).
 //! A word that is none of those allowed, a malformed time, address or region is refused.
 
 use std::time::Duration;
@@ -88,7 +89,7 @@ impl Row {
             Kind::Millis => self.whole_number(text).map(|number| Value::Time(Duration::from_millis(number))),
             Kind::Seconds => self.whole_number(text).map(|number| Value::Time(Duration::from_secs(number))),
             Kind::Real => self.fraction(text).map(Value::Real),
-            Kind::Flag => Ok(Value::Flag(is_true(text))),
+            Kind::Flag => self.true_or_false(text).map(Value::Flag),
             Kind::Word(words) => self.word(text, words),
             Kind::IsoDuration => match iso_duration(text) {
                 Some(time) => Ok(Value::Time(time)),
@@ -120,6 +121,15 @@ impl Row {
         }
     }
 
+    fn true_or_false(&self, text: &str) -> Result<bool, BadValue> {
+        let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+        match (is_one_of(TRUE), is_one_of(FALSE)) {
+            (true, _) => Ok(true),
+            (_, true) => Ok(false),
+            _ => Err(BadValue::ignored(self, text, "is neither true nor false".to_owned())),
+        }
+    }
+
     fn word(&self, text: &str, words: &'static [&'static str]) -> Result<Value, BadValue> {
         match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
             Some(word) => Ok(Value::Word(word)),
@@ -128,9 +138,10 @@ impl Row {
     }
 }
 
-fn is_true(text: &str) -> bool {
-    ["true", "yes", "y", "on", "1"].iter().any(|word| word.eq_ignore_ascii_case(text))
-}
+/// What Java takes as true, in any case.
+const TRUE: &[&str] = &["true", "yes", "y", "on", "1"];
+/// What somebody writes who means false.
+const FALSE: &[&str] = &["false", "no", "n", "off", "0", ""];
 
 /// Java takes an address without a scheme and then fails every call; here it is refused at once.
 fn is_address(text: &str) -> bool {

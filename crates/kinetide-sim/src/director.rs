@@ -1,0 +1,204 @@
+//! Who disturbs the fleet: an agenda of steps in virtual time, drawn as it goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kinetide::clock::Moment;
+use kinetide::stream::{Shard, ShardFilter, ShardId, StreamSource};
+use kinetide::{Rng, WorkerError};
+
+use crate::fault::{Fault, Service};
+use crate::fleet::{Fleet, Identity, World};
+use crate::history::{Life, What};
+use crate::plan::{SHARDS_MAX, WORKERS_MAX};
+
+/// How often it looks for workers that ended and shards that expired.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Look,
+    Disturb,
+    Start(usize, Identity),
+}
+
+/// Disturbs a fleet.
+#[derive(Debug)]
+pub struct Director {
+    world: World,
+    fleet: Fleet,
+    rng: Rng,
+    /// By time, then by the order in which they were put there.
+    agenda: BTreeMap<(Moment, u64), Step>,
+    steps: u64,
+    listed: BTreeSet<ShardId>,
+}
+
+impl Director {
+    /// For this fleet.
+    #[must_use]
+    pub fn new(world: World, fleet: Fleet, rng: Rng) -> Self {
+        Self { world, fleet, rng, agenda: BTreeMap::new(), steps: 0, listed: BTreeSet::new() }
+    }
+
+    /// Disturbs the fleet for as long as the plan says, then heals everything and hands the fleet back.
+    ///
+    /// # Errors
+    /// [`WorkerError`] when a worker cannot be built.
+    pub async fn run(mut self) -> Result<Fleet, WorkerError> {
+        let clock = self.world.clock.clone();
+        let heal_at = clock.monotonic().after(self.world.plan.disturbed);
+        self.later(Duration::ZERO, Step::Look);
+        self.later(self.world.plan.disturb_every, Step::Disturb);
+        while let Some(((at, _), step)) = self.agenda.pop_first() {
+            if at >= heal_at {
+                break;
+            }
+            clock.sleep_until(at).await;
+            self.take(step, heal_at).await?;
+        }
+        clock.sleep_until(heal_at).await;
+        self.world.heal();
+        let places = 0..self.fleet.slots().len();
+        for index in places.filter(|index| self.fleet.slots()[*index].is_wanted).collect::<Vec<_>>() {
+            self.fleet.start(index, Identity::New).await?;
+        }
+        Ok(self.fleet)
+    }
+
+    fn later(&mut self, wait: Duration, step: Step) {
+        self.steps += 1;
+        self.agenda.insert((self.world.clock.monotonic().after(wait), self.steps), step);
+    }
+
+    async fn take(&mut self, step: Step, heal_at: Moment) -> Result<(), WorkerError> {
+        match step {
+            Step::Start(index, identity) => self.fleet.start(index, identity).await?,
+            Step::Look => {
+                for index in self.fleet.reap().await {
+                    if self.fleet.slots()[index].is_wanted {
+                        let wait = self.rng.duration_to(Duration::from_secs(10));
+                        let identity = if self.rng.below(2) == 0 { Identity::Same } else { Identity::New };
+                        self.later(wait, Step::Start(index, identity));
+                    }
+                }
+                self.note_expired().await;
+                self.later(LOOK_EVERY, Step::Look);
+            }
+            Step::Disturb => {
+                let left = heal_at.since(self.world.clock.monotonic());
+                self.disturb(left).await?;
+                let mean = self.world.plan.disturb_every;
+                let wait = mean / 2 + self.rng.duration_to(mean);
+                self.later(wait, Step::Disturb);
+            }
+        }
+        Ok(())
+    }
+
+    /// One disturbance; what lasts ends before everything is healed.
+    async fn disturb(&mut self, left: Duration) -> Result<(), WorkerError> {
+        let possible: Vec<_> = self.world.plan.faults.iter().copied().filter(|fault| fault.is_of_director()).collect();
+        let Some(fault) = possible.get(self.rng.below(possible.len())).copied() else { return Ok(()) };
+        match fault {
+            Fault::Split => self.split().await,
+            Fault::Merge => self.merge().await,
+            Fault::ScaleUp if self.fleet.wanted() < WORKERS_MAX => {
+                self.world.history.add_fault(Life::default(), fault, "one more worker", 0);
+                self.fleet.add().await?;
+            }
+            Fault::ScaleUp => {}
+            _ => self.disturb_worker(fault, left).await,
+        }
+        Ok(())
+    }
+
+    async fn disturb_worker(&mut self, fault: Fault, left: Duration) {
+        let running = self.fleet.running();
+        let Some(index) = running.get(self.rng.below(running.len())).copied() else { return };
+        let Some(member) = self.fleet.slots()[index].member.as_ref() else { return };
+        let (life, link) = (member.life, member.link.clone());
+        let failover_time = self.world.plan.settings.failover_time;
+        let long = failover_time.mul_f64(1.1 + 2.0 * self.rng.unit()).min(left);
+        let some = self.rng.duration_to(failover_time * 3).min(left);
+        let lasts = match fault {
+            Fault::Pause => long,
+            Fault::PartitionTable | Fault::PartitionStream => some,
+            _ => Duration::ZERO,
+        };
+        if fault == Fault::ScaleDown && self.fleet.wanted() <= 2 {
+            return;
+        }
+        let millis = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        self.world.history.add_fault(life, fault, "the worker", millis);
+        match fault {
+            Fault::Pause => link.pause(lasts),
+            Fault::PartitionTable => link.cut(Service::Table, lasts),
+            Fault::PartitionStream => link.cut(Service::Stream, lasts),
+            Fault::Crash => self.crash(index).await,
+            Fault::Stop => self.fleet.ask(index, false),
+            Fault::ScaleDown => {
+                self.fleet.want(index, false);
+                self.fleet.ask(index, true);
+            }
+            _ => self.fleet.ask(index, true),
+        }
+    }
+
+    async fn crash(&mut self, index: usize) {
+        self.fleet.crash(index).await;
+        let (fault, identity) = match self.rng.below(2) {
+            0 => (Fault::RestartSameId, Identity::Same),
+            _ => (Fault::RestartNewId, Identity::New),
+        };
+        let wait = self.rng.duration_to(self.world.plan.settings.failover_time * 3);
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.world.history.add_fault(Life::default(), fault, "after", millis);
+        self.later(wait, Step::Start(index, identity));
+    }
+
+    async fn split(&mut self) {
+        let open = self.open_shards().await;
+        if open.len() >= SHARDS_MAX {
+            return;
+        }
+        let Some(parent) = open.get(self.rng.below(open.len())) else { return };
+        if let Ok(children) = self.world.stream.split(&parent.id) {
+            self.world.history.add_fault(Life::default(), Fault::Split, "a shard", 0);
+            self.resharded(vec![parent.id.clone()], children.to_vec());
+        }
+    }
+
+    async fn merge(&mut self) {
+        let open = self.open_shards().await;
+        let Some([left, right]) = open.windows(2).nth(self.rng.below(open.len().saturating_sub(1))) else { return };
+        if let Ok(child) = self.world.stream.merge(&left.id, &right.id) {
+            self.world.history.add_fault(Life::default(), Fault::Merge, "two shards", 0);
+            self.resharded(vec![left.id.clone(), right.id.clone()], vec![child]);
+        }
+    }
+
+    fn resharded(&self, parents: Vec<ShardId>, children: Vec<ShardId>) {
+        self.world.history.add(Life::default(), What::Resharded { parents, children });
+    }
+
+    /// The open shards in the order of their hash keys.
+    async fn open_shards(&self) -> Vec<Shard> {
+        let mut open = self.world.stream.list_shards(ShardFilter::AtLatest).await.unwrap_or_default();
+        open.sort_by_key(|shard| shard.hash_range);
+        open
+    }
+
+    async fn note_expired(&mut self) {
+        if !self.world.plan.faults.contains(&Fault::ShardExpiry) {
+            return;
+        }
+        let listed = self.world.stream.list_shards(ShardFilter::All).await.unwrap_or_default();
+        let listed: BTreeSet<_> = listed.into_iter().map(|shard| shard.id).collect();
+        for shard in self.listed.difference(&listed) {
+            let what = What::Fault { fault: Fault::ShardExpiry, detail: "of", millis: 0, shard: Some(shard.clone()) };
+            self.world.history.add(Life::default(), what);
+        }
+        self.listed = listed;
+    }
+}
