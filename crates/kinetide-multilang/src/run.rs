@@ -9,6 +9,7 @@
 //! ```
 //! Whatever the way, no child is left behind. Each way to 1 says one sentence on stderr.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -248,6 +249,7 @@ async fn see_out(nursery: &Nursery, clock: &Clock) {
 }
 
 fn fail(sentence: &str) -> u8 {
-    eprintln!("kinetide: {sentence}");
+    // Nobody may be reading any more, and that must not become a panic.
+    let _ = writeln!(std::io::stderr(), "kinetide: {sentence}");
     FAILED
 }

@@ -1,4 +1,5 @@
-//! What the leader of a fleet does from time to time: delete finished leases, and fill holes between the others.
+//! What the leader of a fleet does from time to time: delete finished leases, and fill holes between the others. Whoever looks
+//! gives back finished leases whose owner is gone, because the leader is elected among owners.
 //!
 //! Every worker runs this and decides for itself, from the table, whether it leads. Two that believe so at once do no harm:
 //! leases are only added where there is none, and only deleted when their children are under way.
