@@ -117,13 +117,14 @@ impl Director {
         let running = self.fleet.running();
         let Some(index) = running.get(self.rng.below(running.len())).copied() else { return };
         let Some(member) = self.fleet.slots()[index].member.as_ref() else { return };
-        let (life, link) = (member.life, member.link.clone());
+        let (life, link, clock) = (member.life, member.link.clone(), member.clock.clone());
         let failover_time = self.world.plan.settings.failover_time;
         let long = failover_time.mul_f64(1.1 + 2.0 * self.rng.unit()).min(left);
         let some = self.rng.duration_to(failover_time * 3).min(left);
         let lasts = match fault {
             Fault::Pause => long,
             Fault::PartitionTable | Fault::PartitionStream => some,
+            Fault::ClockStep => self.rng.duration_to(Duration::from_secs(3_600)),
             _ => Duration::ZERO,
         };
         if fault == Fault::ScaleDown && self.fleet.wanted() <= 2 {
@@ -135,6 +136,10 @@ impl Director {
             Fault::Pause => link.pause(lasts),
             Fault::PartitionTable => link.cut(Service::Table, lasts),
             Fault::PartitionStream => link.cut(Service::Stream, lasts),
+            Fault::ClockStep => {
+                let millis = lasts.as_millis() as i64;
+                clock.step_wall(if self.rng.below(2) == 0 { millis } else { -millis });
+            }
             Fault::Crash => self.crash(index).await,
             Fault::Stop => self.fleet.ask(index, false),
             Fault::ScaleDown => {

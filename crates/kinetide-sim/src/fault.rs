@@ -41,6 +41,8 @@ pub enum Fault {
     ClockSkew,
     /// A worker's monotonic clock is too fast or too slow.
     ClockDrift,
+    /// A worker's wall clock is set to another time while it runs.
+    ClockStep,
     /// A worker is added.
     ScaleUp,
     /// A worker is stopped for good.
@@ -59,7 +61,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds, in the order of the summary.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::FailBefore,
         Self::FailAfter,
         Self::LateEffect,
@@ -79,6 +81,7 @@ impl Fault {
         Self::Stop,
         Self::ClockSkew,
         Self::ClockDrift,
+        Self::ClockStep,
         Self::ScaleUp,
         Self::ScaleDown,
         Self::Split,
@@ -115,7 +118,8 @@ pub const CALLS: [Fault; 9] = [
 ];
 
 /// What the director does; restarts follow from crashes.
-const DIRECTED: [Fault; 10] = [
+const DIRECTED: [Fault; 11] = [
+    Fault::ClockStep,
     Fault::PartitionTable,
     Fault::PartitionStream,
     Fault::Pause,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kinetide::stream::{MemoryStream, WorkerId};
-use kinetide::{Clock, Rng, Settings, ShardContext, Timestamp, Worker, WorkerBuilder, WorkerError, WorkerHandle};
+use kinetide::{Clock, Rng, ShardContext, Timestamp, Worker, WorkerBuilder, WorkerError, WorkerHandle};
 use tokio::task::JoinHandle;
 
 use crate::fault::Fault;
@@ -52,6 +52,8 @@ pub struct Member {
     pub worker: WorkerId,
     /// Its connection.
     pub link: Link,
+    /// Its clock.
+    pub clock: Clock,
     handle: WorkerHandle,
     task: JoinHandle<Result<(), WorkerError>>,
     is_leaving: bool,
@@ -145,12 +147,13 @@ impl Fleet {
         let (history, clock, healed) = (world.history.clone(), world.clock.clone(), world.healed.clone());
         let link = Link::new(life, history, clock, faults, healed, rng.bits());
         let clock = worker_clock(world, life, rng);
-        let built = builder(world, &link, &worker, rng.fork()).clock(clock).settings(worker_settings(world, life, rng));
+        let built =
+            builder(world, &link, &worker, rng.fork()).clock(clock.clone()).settings(world.plan.settings.clone());
         let factory = auditors(world, &link, rng);
         let running = built.processor(factory).build().await?;
         let handle = running.handle();
         let task = tokio::spawn(running.run());
-        self.slots[index].member = Some(Member { life, worker, link, handle, task, is_leaving: false });
+        self.slots[index].member = Some(Member { life, worker, link, clock, handle, task, is_leaving: false });
         Ok(())
     }
 
@@ -207,7 +210,7 @@ fn describe(end: Result<Result<(), WorkerError>, tokio::task::JoinError>) -> Opt
     }
 }
 
-/// A worker's own clock, which may be wrong.
+/// A worker's own clock, which may be wrong: what time it is, and how fast it goes.
 fn worker_clock(world: &World, life: Life, rng: &mut Rng) -> Clock {
     let most = Duration::from_secs(2 * 3600);
     let skew = rng.duration_to(most).as_millis() as i64 - most.as_millis() as i64 / 2;
@@ -215,23 +218,14 @@ fn worker_clock(world: &World, life: Life, rng: &mut Rng) -> Clock {
     if skew != 0 {
         world.history.add_fault(life, Fault::ClockSkew, "wall clock", skew.unsigned_abs());
     }
-    Clock::starting_at(Timestamp::from_millis(world.clock.wall().as_millis() + skew))
-}
-
-/// What a worker does by a clock that runs too fast or too slow: whatever it measures and waits for is shorter or longer.
-fn worker_settings(world: &World, life: Life, rng: &mut Rng) -> Settings {
-    let mut settings = world.plan.settings.clone();
     let drift = (2.0 * rng.unit() - 1.0) * DRIFT_MAX;
-    if world.plan.faults.contains(&Fault::ClockDrift) {
-        let slow = |duration: Duration| duration.mul_f64(1.0 + drift);
-        settings.failover_time = slow(settings.failover_time);
-        settings.upkeep_interval = slow(settings.upkeep_interval);
-        settings.parent_shard_poll_interval = slow(settings.parent_shard_poll_interval);
-        settings.idle_time_between_reads = settings.idle_time_between_reads.map(slow);
-        let gains = if drift < 0.0 { "gains, in a second" } else { "loses, in a second" };
-        world.history.add_fault(life, Fault::ClockDrift, gains, (drift.abs() * 1_000.0) as u64);
+    let drift = if world.plan.faults.contains(&Fault::ClockDrift) { drift } else { 0.0 };
+    if drift != 0.0 {
+        let loses = if drift < 0.0 { "gains, in a second" } else { "loses, in a second" };
+        world.history.add_fault(life, Fault::ClockDrift, loses, (drift.abs() * 1_000.0) as u64);
     }
-    settings
+    // What takes a second on it takes 1 + drift seconds.
+    Clock::starting_at(Timestamp::from_millis(world.clock.wall().as_millis() + skew)).with_rate(1.0 / (1.0 + drift))
 }
 
 fn builder(world: &World, link: &Link, worker: &WorkerId, rng: Rng) -> WorkerBuilder<()> {

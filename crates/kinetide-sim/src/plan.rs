@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use kinetide::settings::Takeover;
 use kinetide::{InitialPosition, Rng, Settings, Timestamp};
 
 use crate::fault::{CallFault, Fault, Service};
@@ -128,8 +129,9 @@ impl Plan {
     /// How long the fleet may take to recover after the last fault.
     #[must_use]
     pub fn settle_time_max(&self, workers: usize, shards: usize, finished: usize) -> Duration {
-        // Everything expires, is taken, and is then stolen one by one, a quarter of a failover time apart.
+        // Everything expires, is taken, and is then stolen one by one, a look apart.
         let steals = u32::try_from(shards / workers.max(1)).unwrap_or(u32::MAX);
+        let steals = if self.settings.takeover == Takeover::Frugal { 4 * steals } else { steals };
         // Finished leases go one generation after the other.
         let cleanups = self.settings.upkeep_interval * u32::try_from(finished + 4).unwrap_or(u32::MAX);
         self.settings.failover_time * (10 + steals / 2) + cleanups + Duration::from_secs(90)
@@ -182,6 +184,7 @@ fn draw_settings(shards: usize, rng: &mut Rng) -> Settings {
     let failover_time = Duration::from_secs(4 + rng.below(12) as u64);
     Settings {
         failover_time,
+        takeover: if rng.below(4) == 0 { Takeover::Frugal } else { Takeover::Prompt },
         upkeep_interval: Duration::from_secs(10 + rng.below(30) as u64),
         leases_stolen_max: u32::try_from(stolen).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
         priority_lease_assignment: rng.below(3) > 0,

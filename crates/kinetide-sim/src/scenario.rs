@@ -59,12 +59,15 @@ impl Scenario {
     #[must_use]
     pub fn may(self) -> &'static [Fault] {
         use Fault::{
-            ClockDrift, ClockSkew, Delay, EndCutShort, FailAfter, FailBefore, FailingProcessor, Hang, IteratorExpired,
-            LateEffect, Merge, ScaleDown, ScaleUp, ShardExpiry, SlowProcessor, Split, StaleRead, Throttle,
+            ClockDrift, ClockSkew, ClockStep, Delay, EndCutShort, FailAfter, FailBefore, FailingProcessor, Hang,
+            IteratorExpired, LateEffect, Merge, ScaleDown, ScaleUp, ShardExpiry, SlowProcessor, Split, StaleRead,
+            Throttle,
         };
         match self {
-            Self::Steady => &[StaleRead, SlowProcessor, FailingProcessor, ClockSkew, ClockDrift, IteratorExpired],
-            Self::Crashes => &[FailAfter, LateEffect, StaleRead, FailingProcessor, Split, ClockSkew],
+            Self::Steady => {
+                &[StaleRead, SlowProcessor, FailingProcessor, ClockSkew, ClockDrift, ClockStep, IteratorExpired]
+            }
+            Self::Crashes => &[FailAfter, LateEffect, StaleRead, FailingProcessor, Split, ClockSkew, ClockStep],
             Self::Reshard => {
                 &[ShardExpiry, EndCutShort, FailAfter, FailBefore, StaleRead, SlowProcessor, ScaleUp, Throttle]
             }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use kinetide::clock::Moment;
 use kinetide::lease::{
     Claim, Lease, LeaseKey, LeaseTable, LeaseUpdate, MemoryLeaseTable, Prepared, Require, TableError, TableErrorKind,
+    TableUsage,
 };
 
 use crate::fault::Service;
@@ -208,5 +209,8 @@ impl LeaseTable for FaultyTable {
     async fn delete(&self, key: &LeaseKey) -> Result<(), TableError> {
         let (store, who, wanted) = (self.store.clone(), self.link.life(), key.clone());
         self.write("delete", Some(key), Box::pin(async move { store.delete(who, &wanted).await })).await
+    }
+    fn usage(&self) -> TableUsage {
+        self.store.rows.usage()
     }
 }

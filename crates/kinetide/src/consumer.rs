@@ -4,3 +4,4 @@ pub mod children;
 pub mod run;
 pub mod state;
 pub mod stop;
+pub mod watch;

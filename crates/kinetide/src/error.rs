@@ -35,6 +35,9 @@ pub enum WorkerError {
     /// The lease table could not be used.
     #[error("the lease table cannot be used")]
     Table(#[from] TableError),
+    /// The worker's id is the key of a lease: workers and leases share one space of keys in tables of newer fleets.
+    #[error("worker id '{0}' is the key of a lease; give the worker another id")]
+    WorkerIdTaken(String),
     /// The shards listed do not hold every hash key, so some records would not be read.
     #[error("the shards listed for stream '{0}' leave out some hash keys; it may be changing")]
     ShardsIncomplete(String),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::consumer::watch::Stage;
 use crate::lease::keeper::LossReason;
 use crate::stream::{Checkpoint, ShardId, WorkerId};
 
@@ -97,6 +98,12 @@ pub enum Event {
         /// The shard.
         shard: ShardId,
     },
+    /// A shard is another one than its lease was made for: the stream was deleted and made anew under the same name. It is
+    /// read from its first record.
+    StreamRecreated {
+        /// The shard.
+        shard: ShardId,
+    },
     /// A shard was read and processed to its end.
     ShardEnded {
         /// The shard.
@@ -121,6 +128,24 @@ pub enum Event {
     ShardStopped {
         /// The shard.
         shard: ShardId,
+    },
+    /// A shard stands still: a step of it takes longer than [`crate::Settings::stall_time`]. Told once.
+    ShardStalled {
+        /// The shard.
+        shard: ShardId,
+        /// The step.
+        stage: Stage,
+        /// For how long already.
+        lasting: Duration,
+    },
+    /// A shard that stood still moves again.
+    ShardMoved {
+        /// The shard.
+        shard: ShardId,
+        /// The step in which it stood.
+        stage: Stage,
+        /// How long that took.
+        after: Duration,
     },
     /// A call to a service failed and will be repeated.
     CallFailed {
@@ -166,6 +191,9 @@ impl fmt::Display for Event {
                     "{shard} is gone: its retention was over before it was read; going on with the shards that follow"
                 )
             }
+            Self::StreamRecreated { shard } => {
+                write!(f, "{shard} is newer than its lease: the stream was made anew; reading it from its first record")
+            }
             Self::ShardEnded { shard, children } if children.is_empty() => write!(f, "{shard} is finished"),
             Self::ShardEnded { shard, children } => write!(f, "{shard} is finished, followed by {}", join(children)),
             Self::ProcessorFailed { shard, call, error, retry_in: Some(wait), .. } => {
@@ -180,6 +208,10 @@ impl fmt::Display for Event {
                     "{shard} has stopped: its processor failed too often; its lease is kept and nothing is skipped"
                 )
             }
+            Self::ShardStalled { shard, stage, lasting } => {
+                write!(f, "{shard} stands still for {} s: {stage}", lasting.as_secs())
+            }
+            Self::ShardMoved { shard, after, .. } => write!(f, "{shard} moves again after {} s", after.as_secs()),
             Self::CallFailed { what, error, retry_in } => {
                 write!(f, "{what} failed: {error}; repeated in {} ms", retry_in.as_millis())
             }
@@ -226,7 +258,9 @@ fn log(event: &Event) {
     match event {
         Event::ProcessorFailed { is_fatal: true, .. } => tracing::debug!("{event}"),
         Event::ShardStopped { .. } | Event::ProcessorFailed { retry_in: None, .. } => tracing::error!("{event}"),
-        Event::ShardExpired { .. } => tracing::error!("{event}"),
+        Event::ShardExpired { .. } | Event::StreamRecreated { .. } | Event::ShardStalled { .. } => {
+            tracing::error!("{event}")
+        }
         Event::CallFailed { .. } | Event::ProcessorFailed { .. } | Event::AggregateCorrupt { .. } => {
             tracing::warn!("{event}");
         }

@@ -4,7 +4,9 @@ pub mod keeper;
 pub mod memory;
 pub mod row;
 pub mod table;
+pub mod usage;
 
 pub use memory::MemoryLeaseTable;
 pub use row::{Change, Lease, LeaseKey, LeaseUpdate, Require};
 pub use table::{Claim, LeaseTable, Prepared, TableError, TableErrorKind};
+pub use usage::TableUsage;

@@ -17,6 +17,8 @@ pub struct Settings {
     /// A lease whose counter has not moved for this long is taken by another worker. Longer: fewer DynamoDB writes, fewer
     /// needless takeovers; shorter: a dead worker's shards wait less. Default 10 s, at least 1 s.
     pub failover_time: Duration,
+    /// How promptly a dead worker's leases are taken, and so what the lease table costs. Default [`Takeover::Prompt`].
+    pub takeover: Takeover,
     /// Leases this worker holds at most. Default unlimited (2147483647).
     pub leases_per_worker_max: NonZeroU32,
     /// Leases taken from a live, busier worker in one look at the table at most. More balances sooner and makes more
@@ -61,8 +63,22 @@ pub struct Settings {
     /// Bytes of records fetched and not yet processed, over all shards of the worker. One answer (up to 10 MiB) per shard
     /// may stand above it. Default 32 MiB.
     pub prefetch_bytes_max: NonZeroUsize,
+    /// A shard that stands still for this long, in one step of its reading and processing, is told as stalled. Shorter: slow
+    /// processors are told too. Default 60 s, at least 1 s.
+    pub stall_time: Duration,
     /// How long a graceful stop waits for processors before it goes on without them. Default 30 s.
     pub shutdown_grace: Duration,
+}
+
+/// How promptly a dead worker's leases are taken. Both cost less than the Java KCL with the same failover time; docs/compatibility.md says by how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Takeover {
+    /// One failover time after its death, and a sixteenth more. Leases are looked at often, renewed a little less often than
+    /// by Java.
+    #[default]
+    Prompt,
+    /// Two failover times after its death at most. Leases are looked at rarely.
+    Frugal,
 }
 
 /// A setting out of its bounds: its name, the value, the bound and what to do.
@@ -85,6 +101,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             failover_time: Duration::from_secs(10),
+            takeover: Takeover::Prompt,
             leases_per_worker_max: nonzero(2_147_483_647),
             leases_stolen_max: NonZeroU32::MIN,
             priority_lease_assignment: true,
@@ -104,6 +121,7 @@ impl Default for Settings {
             records_per_call_max: nonzero_size(10_000),
             idle_time_between_reads: None,
             prefetch_bytes_max: nonzero_size(32 << 20),
+            stall_time: Duration::from_secs(60),
             shutdown_grace: Duration::from_secs(30),
         }
     }
@@ -152,24 +170,36 @@ impl Settings {
                 );
             }
         }
-        if self.upkeep_interval < FAILOVER_TIME_MIN {
-            return refuse("upkeep_interval", format!("{:?}", self.upkeep_interval), "give at least 1 s");
+        for (name, wait) in [("upkeep_interval", self.upkeep_interval), ("stall_time", self.stall_time)] {
+            if wait < Duration::from_secs(1) {
+                return refuse(name, format!("{wait:?}"), "give at least 1 s");
+            }
         }
         Ok(())
     }
 
-    /// How often an owner renews a lease: a little more than twice per failover time. Java renews three times; what is saved
-    /// pays for more frequent looks.
+    /// How often an owner renews a lease: a little more than twice per failover time, so that a renewal that failed can be
+    /// repeated. Java renews three times; what is saved pays for more frequent looks.
     #[must_use]
     pub fn renew_interval(&self) -> Duration {
-        self.failover_time * 4 / 9
+        match self.takeover {
+            Takeover::Prompt => self.failover_time * 4 / 9,
+            Takeover::Frugal => self.failover_time * 47 / 100,
+        }
     }
 
-    /// How often a worker looks for leases to take: a lease's age is known as exactly as the looks are frequent, so a dead
-    /// worker's shards wait one failover time and at most this.
+    /// How often one of so many workers looks for leases to take.
+    ///
+    /// A lease's age is known as exactly as the looks are frequent, so a dead worker's shards wait one failover time and at
+    /// most this. Each worker reads the whole table, so in a large fleet each looks less often, at most as rarely as Java.
     #[must_use]
-    pub fn look_interval(&self) -> Duration {
-        self.failover_time / 12
+    pub fn look_interval(&self, workers: usize) -> Duration {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let (alone, shared) = match self.takeover {
+            Takeover::Prompt => (self.failover_time / 16, self.failover_time.saturating_mul(workers) / 64),
+            Takeover::Frugal => (self.failover_time * 4 / 5, self.failover_time.saturating_mul(workers) / 32),
+        };
+        alone.max(shared).min(self.failover_time * 2)
     }
 }
 
@@ -180,6 +210,13 @@ mod tests {
     #[test]
     fn defaults_are_valid() {
         assert_eq!(Settings::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn looks_are_rarer_in_large_fleets_and_never_rarer_than_javas() {
+        let look = |takeover, workers| Settings { takeover, ..Settings::default() }.look_interval(workers).as_millis();
+        assert_eq!([1, 4, 16, 1_000].map(|workers| look(Takeover::Prompt, workers)), [625, 625, 2_500, 20_000]);
+        assert_eq!([1, 4, 64, 1_000].map(|workers| look(Takeover::Frugal, workers)), [8_000, 8_000, 20_000, 20_000]);
     }
 
     #[test]

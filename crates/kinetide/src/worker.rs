@@ -7,6 +7,7 @@ mod upkeep;
 
 pub use builder::WorkerBuilder;
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::error::WorkerError;
 use crate::event::Events;
-use crate::lease::LeaseTable;
+use crate::lease::{LeaseTable, TableUsage};
 use crate::processor::ProcessorFactory;
 use crate::rng::Rng;
 use crate::settings::Settings;
@@ -56,9 +57,16 @@ enum Mode {
 }
 
 /// Stops a worker from elsewhere; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WorkerHandle {
     mode: watch::Sender<Mode>,
+    table: Arc<dyn LeaseTable>,
+}
+
+impl fmt::Debug for WorkerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerHandle").field("mode", &*self.mode.borrow()).finish_non_exhaustive()
+    }
 }
 
 impl WorkerHandle {
@@ -78,6 +86,12 @@ impl WorkerHandle {
     pub fn stop(&self) {
         self.mode.send_replace(Mode::Stop);
     }
+
+    /// What the worker's calls of the lease table have cost so far.
+    #[must_use]
+    pub fn table_usage(&self) -> TableUsage {
+        self.table.usage()
+    }
 }
 
 impl Worker<()> {
@@ -91,7 +105,7 @@ impl<F: ProcessorFactory> Worker<F> {
     /// A handle to stop it.
     #[must_use]
     pub fn handle(&self) -> WorkerHandle {
-        WorkerHandle { mode: self.mode.clone() }
+        WorkerHandle { mode: self.mode.clone(), table: self.parts.table.clone() }
     }
 
     /// The id by which it owns leases.

@@ -111,6 +111,7 @@ impl Tail {
             clock: self.clock.clone(),
             rng: self.rng.fork(),
             events: Events::default(),
+            absences: 0,
         };
         let (out, mut answers) = mpsc::channel(1);
         let sender = self.sender.clone();

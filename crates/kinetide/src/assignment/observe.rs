@@ -38,7 +38,8 @@ impl Observations {
         }
     }
 
-    /// The next moment at which one of these leases will have stood still for this long; `None` if none is younger.
+    /// The next moment at which a suspect among these leases will have stood still for this long: one whose counter did not
+    /// move between the last two looks. `None` if there is no such moment to come.
     #[must_use]
     pub fn next_expiry<'a>(
         &self,
@@ -47,7 +48,14 @@ impl Observations {
         duration: Duration,
     ) -> Option<Moment> {
         let moved = leases.into_iter().filter_map(|lease| self.seen.get(&lease.key)?.moved_at);
-        moved.map(|moved_at| moved_at.after(duration)).filter(|expiry| *expiry >= now).min()
+        let suspects = moved.filter(|moved_at| *moved_at < now);
+        suspects.map(|moved_at| moved_at.after(duration)).filter(|expiry| *expiry >= now).min()
+    }
+
+    /// When this worker first saw the counter that stands now.
+    #[must_use]
+    pub fn seen_since(&self, key: &LeaseKey) -> Option<Moment> {
+        self.seen.get(key).map(|seen| seen.since)
     }
 
     /// How long this worker itself has watched the counter stand still; zero if it has not seen the lease.
@@ -97,6 +105,7 @@ mod tests {
         assert!(observations.is_still_for(&key, at(111), ten));
         let expiry = observations.next_expiry([&held], at(105), ten);
         assert_eq!(expiry, Some(at(110)));
+        assert_eq!(observations.next_expiry([&held], at(100), ten), None, "it moved just now");
         assert_eq!(observations.next_expiry([&held], at(111), ten), None);
         observations.update(&[lease(6, Some("a"))], at(112));
         assert_eq!(observations.still_for(&key, at(113)), Some(Duration::from_secs(1)));

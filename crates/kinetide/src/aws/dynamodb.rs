@@ -1,21 +1,24 @@
 //! The lease table in DynamoDB.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableDescription, TableStatus,
+    AttributeDefinition, AttributeValue, BillingMode, ConsumedCapacity, KeySchemaElement, KeyType,
+    ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableDescription,
+    TableStatus,
 };
 
 use super::error::{Place, table_error};
 use super::item::{self, Item};
 use super::load::Aws;
 use crate::clock::Clock;
-use crate::lease::{Claim, Lease, LeaseKey, LeaseTable, LeaseUpdate, Prepared, TableError, TableErrorKind};
+use crate::lease::usage::{Call, Meter, item_bytes, write_units};
+use crate::lease::{Claim, Lease, LeaseKey, LeaseTable, LeaseUpdate, Prepared, TableError, TableErrorKind, TableUsage};
 use crate::stream::id::TableName;
 
 const POLL_INTERVAL_FIRST: Duration = Duration::from_millis(50);
@@ -23,6 +26,8 @@ const POLL_INTERVAL_MAX: Duration = Duration::from_secs(2);
 const CREATE_TIME_MAX: Duration = Duration::from_secs(600);
 /// Pages of one listing: 1 MB each, thousands of leases.
 const PAGES_MAX: usize = 10_000;
+/// Faults of items that are told.
+const TOLD_MAX: usize = 1_000;
 
 /// A lease table in DynamoDB, in the layout of the Java KCL.
 #[derive(Debug, Clone)]
@@ -31,6 +36,9 @@ pub struct DynamoDbLeaseTable {
     name: String,
     address: Arc<str>,
     clock: Clock,
+    meter: Meter,
+    /// Keys of items that cannot be read and were told.
+    told: Arc<Mutex<HashSet<String>>>,
 }
 
 impl DynamoDbLeaseTable {
@@ -42,6 +50,8 @@ impl DynamoDbLeaseTable {
             name: name.to_string(),
             address: aws.dynamodb_address.clone(),
             clock: Clock::system(),
+            meter: Meter::default(),
+            told: Arc::default(),
         }
     }
 
@@ -102,10 +112,13 @@ impl DynamoDbLeaseTable {
         Err(self.error(TableErrorKind::NotALeaseTable, "DescribeTable", message))
     }
 
-    /// The lease in an item of a listing; an item that cannot be read hides only itself.
+    /// The lease in an item of a listing; an item that cannot be read hides only itself, and is told once.
     fn read_listed(&self, item: &Item) -> Option<Lease> {
         item::read(item).unwrap_or_else(|error| {
-            tracing::error!("{error}, table={}; this lease is left alone", self.name);
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.len() < TOLD_MAX && told.insert(error.to_string()) {
+                tracing::error!("{error}, table={}; this lease is left alone until the item is mended", self.name);
+            }
             None
         })
     }
@@ -115,11 +128,16 @@ impl DynamoDbLeaseTable {
     }
 
     /// The row that stood in the way, from the refusal itself or else by reading it.
-    async fn lost(&self, operation: &'static str, key: &LeaseKey, item: Option<Item>) -> Result<Claim, TableError> {
-        match item {
-            Some(item) => Ok(Claim::Lost(self.read(operation, &item)?)),
-            None => Ok(Claim::Lost(self.get(key).await?)),
-        }
+    ///
+    /// A refusal costs as much as the write would have, and does not say so.
+    async fn lost(&self, call: Call, key: &LeaseKey, item: Option<Item>) -> Result<Claim, TableError> {
+        let row = match item {
+            Some(item) => self.read(call.operation, &item),
+            None => self.get(key).await,
+        };
+        let bytes = row.as_ref().ok().and_then(Option::as_ref).map_or(0, item_bytes);
+        self.meter.write(call, write_units(bytes));
+        row.map(Claim::Lost)
     }
 }
 
@@ -166,7 +184,9 @@ impl LeaseTable for DynamoDbLeaseTable {
         let (mut leases, mut next) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let request = self.client.scan().table_name(&self.name).set_exclusive_start_key(next);
+            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
             let page = request.send().await.map_err(|error| table_error("Scan", self.place(), error))?;
+            self.meter.read(Call::of("Scan"), units(page.consumed_capacity()));
             leases.extend(page.items().iter().filter_map(|item| self.read_listed(item)));
             next = page.last_evaluated_key;
             if next.is_none() {
@@ -178,7 +198,9 @@ impl LeaseTable for DynamoDbLeaseTable {
 
     async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
         let request = self.client.get_item().table_name(&self.name).key(item::KEY, key_of(key)).consistent_read(true);
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let output = request.send().await.map_err(|error| table_error("GetItem", self.place(), error))?;
+        self.meter.read(Call::of("GetItem"), units(output.consumed_capacity()));
         output.item.map_or(Ok(None), |item| self.read("GetItem", &item))
     }
 
@@ -190,13 +212,18 @@ impl LeaseTable for DynamoDbLeaseTable {
             .set_item(Some(item::write(lease)))
             .condition_expression("attribute_not_exists(#key)")
             .expression_attribute_names("#key", item::KEY)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let call = Call::of("PutItem");
         match request.send().await {
-            Ok(_) => Ok(Claim::Won(lease.clone())),
+            Ok(output) => {
+                self.meter.write(call, units(output.consumed_capacity()));
+                Ok(Claim::Won(lease.clone()))
+            }
             Err(error) => match error.as_service_error() {
                 Some(service) if service.is_conditional_check_failed_exception() => {
                     let item = conflicting_item(service);
-                    self.lost("PutItem", &lease.key, item).await
+                    self.lost(call, &lease.key, item).await
                 }
                 _ => Err(table_error("PutItem", self.place(), error)),
             },
@@ -215,9 +242,12 @@ impl LeaseTable for DynamoDbLeaseTable {
             .set_expression_attribute_names(Some(expressions.names))
             .set_expression_attribute_values((!expressions.values.is_empty()).then_some(expressions.values))
             .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let call = Call::update(update.operation);
         match request.send().await {
             Ok(output) => {
+                self.meter.write(call, units(output.consumed_capacity()));
                 let row = self.read("UpdateItem", &output.attributes.unwrap_or_default())?;
                 let vanished = || self.error(TableErrorKind::Invalid, "UpdateItem", "the answer holds no lease");
                 row.map(Claim::Won).ok_or_else(vanished)
@@ -225,7 +255,7 @@ impl LeaseTable for DynamoDbLeaseTable {
             Err(error) => match error.as_service_error() {
                 Some(service) if service.is_conditional_check_failed_exception() => {
                     let item = conflicting_item(service);
-                    self.lost("UpdateItem", &update.key, item).await
+                    self.lost(call, &update.key, item).await
                 }
                 _ => Err(table_error("UpdateItem", self.place(), error)),
             },
@@ -234,9 +264,19 @@ impl LeaseTable for DynamoDbLeaseTable {
 
     async fn delete(&self, key: &LeaseKey) -> Result<(), TableError> {
         let request = self.client.delete_item().table_name(&self.name).key(item::KEY, key_of(key));
-        request.send().await.map_err(|error| table_error("DeleteItem", self.place(), error))?;
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let output = request.send().await.map_err(|error| table_error("DeleteItem", self.place(), error))?;
+        self.meter.write(Call::of("DeleteItem"), units(output.consumed_capacity()));
         Ok(())
     }
+
+    fn usage(&self) -> TableUsage {
+        self.meter.usage()
+    }
+}
+
+fn units(consumed: Option<&ConsumedCapacity>) -> f64 {
+    consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default()
 }
 
 /// The item a failed condition returned, from either kind of write.

@@ -1,6 +1,7 @@
 //! A lease as a DynamoDB item, and a lease update as expressions. The attribute names are the Java KCL's.
 //!
-//! Reading forgives: unknown attributes are ignored, missing numbers have defaults, an item that is no lease is `None`.
+//! Reading forgives: unknown attributes are ignored, missing numbers have defaults, half a hash range or one that is upside
+//! down is none (the leader writes it anew), an item that is no lease is `None`.
 //! Writing is strict: nothing empty is written, because DynamoDB and the Java KCL refuse it.
 
 use std::collections::HashMap;
@@ -49,14 +50,17 @@ pub(super) fn read(item: &Item) -> Result<Option<Lease>, InvalidItem> {
         return Ok(None);
     }
     let reader = Reader { item, key: &key };
-    // Coordinator items of older 3.x workers carry no type; a lease always has a checkpoint.
-    let Some(checkpoint) = reader.checkpoint(CHECKPOINT, SUB_SEQUENCE)? else { return Ok(None) };
+    let Some(checkpoint) = reader.checkpoint(CHECKPOINT, SUB_SEQUENCE)? else {
+        // Coordinator items of older 3.x workers carry no type, and none of a lease's attributes either.
+        let is_lease = item.contains_key(COUNTER) || item.contains_key(OWNER);
+        return if is_lease { Err(reader.invalid(CHECKPOINT, "missing")) } else { Ok(None) };
+    };
     Ok(Some(Lease {
         key: ShardId::new(key.clone()).map_err(|error| reader.invalid(KEY, error))?,
         owner: reader.worker(OWNER)?,
         checkpoint_owner: reader.worker(CHECKPOINT_OWNER)?,
-        counter: reader.number(COUNTER)?.unwrap_or(0),
-        owner_switches: reader.number(OWNER_SWITCHES)?.unwrap_or(0),
+        counter: reader.count(COUNTER)?,
+        owner_switches: reader.count(OWNER_SWITCHES)?,
         checkpoint,
         pending: reader.pending()?,
         parents: reader.shards(PARENTS)?,
@@ -85,6 +89,15 @@ impl Reader<'_> {
         let Some(value) = self.item.get(attribute) else { return Ok(None) };
         let parsed = value.as_n().ok().and_then(|number| number.parse().ok());
         parsed.map(Some).ok_or_else(|| self.invalid(attribute, "not a number of its range"))
+    }
+
+    /// A number that Java can hold too, and that can still grow.
+    fn count(&self, attribute: &'static str) -> Result<u64, InvalidItem> {
+        const COUNT_MAX: u64 = i64::MAX as u64 - 1;
+        match self.number(attribute)? {
+            Some(count) if count > COUNT_MAX => Err(self.invalid(attribute, "not a number of its range")),
+            count => Ok(count.unwrap_or(0)),
+        }
     }
 
     fn worker(&self, attribute: &'static str) -> Result<Option<WorkerId>, InvalidItem> {
@@ -122,7 +135,7 @@ impl Reader<'_> {
         let (Some(start), Some(end)) = (self.text(HASH_START)?, self.text(HASH_END)?) else { return Ok(None) };
         let start = start.parse().map_err(|error| self.invalid(HASH_START, error))?;
         let end = end.parse().map_err(|error| self.invalid(HASH_END, error))?;
-        Ok(Some(HashKeyRange { start, end }))
+        Ok((start < end).then_some(HashKeyRange { start, end }))
     }
 }
 
@@ -179,7 +192,12 @@ pub(super) struct Expressions {
 /// Turns conditions and changes into expressions.
 pub(super) fn expressions(update: &LeaseUpdate) -> Expressions {
     let mut writer = ExpressionWriter::default();
-    let conditions: Vec<_> = update.require.iter().map(|require| writer.condition(require)).collect();
+    let mut conditions: Vec<_> = update.require.iter().map(|require| writer.condition(require)).collect();
+    // An update whose conditions a missing row satisfies would make one: half a lease, which breaks other workers' listings.
+    let implies_row = |require: &Require| matches!(require, Require::Exists | Require::Counter(1..));
+    if !update.require.iter().any(implies_row) {
+        conditions.push(writer.condition(&Require::Exists));
+    }
     for change in &update.changes {
         writer.change(change);
     }
@@ -214,6 +232,11 @@ impl ExpressionWriter {
     fn condition(&mut self, require: &Require) -> String {
         match require {
             Require::Exists => format!("attribute_exists({})", self.name(KEY)),
+            // A row without a counter reads as 0.
+            Require::Counter(0) => {
+                let name = self.name(COUNTER);
+                format!("({name} = {} OR attribute_not_exists({name}))", self.value(number(0)))
+            }
             Require::Counter(counter) => format!("{} = {}", self.name(COUNTER), self.value(number(counter))),
             Require::Owner(owner) => self.owner_is(OWNER, owner.as_ref()),
             Require::CheckpointOwner(owner) => self.owner_is(CHECKPOINT_OWNER, owner.as_ref()),
@@ -330,6 +353,46 @@ mod tests {
             error,
             "lease item cannot be read: attribute leaseCounter of key 'shardId-000000000003' is not a number of its range"
         );
+    }
+
+    #[test]
+    fn what_is_missing_or_absurd_is_mended_or_named() {
+        let fault = |change: fn(&mut Item)| {
+            let mut item = write(&full());
+            change(&mut item);
+            read(&item).map(|lease| lease.map(|lease| (lease.counter, lease.hash_range))).map_err(|error| error.problem)
+        };
+        let whole = full().hash_range;
+        assert_eq!(fault(|item| drop(item.remove(COUNTER))), Ok(Some((0, whole))));
+        assert_eq!(fault(|item| drop(item.remove(HASH_END))), Ok(Some((7, None))));
+        assert_eq!(fault(|item| drop(item.insert(HASH_END.into(), text(4)))), Ok(Some((7, None))), "upside down");
+        assert_eq!(fault(|item| drop(item.remove(CHECKPOINT))), Err("missing".to_owned()));
+        let absurd = fault(|item| drop(item.insert(COUNTER.into(), number(u64::MAX))));
+        assert_eq!(absurd, Err("not a number of its range".to_owned()));
+        let absurd = fault(|item| drop(item.insert(HASH_END.into(), text("1e9"))));
+        assert!(absurd.is_err(), "{absurd:?}");
+    }
+
+    #[test]
+    fn the_size_of_an_item_is_known_without_it() {
+        for lease in [full(), Lease::new(ShardId::new("s").unwrap(), Checkpoint::Latest)] {
+            let bytes = |value: &AttributeValue| match value {
+                AttributeValue::S(text) => text.len(),
+                AttributeValue::N(number) => number.len().div_ceil(2) + 1,
+                AttributeValue::Ss(names) => names.iter().map(String::len).sum(),
+                other => panic!("{other:?}"),
+            };
+            let item: usize = write(&lease).iter().map(|(name, value)| name.len() + bytes(value)).sum();
+            assert_eq!(crate::lease::usage::item_bytes(&lease), item);
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_counter_can_be_taken() {
+        let lease = Lease { counter: 0, ..full() };
+        let expressions = expressions(&lease.renew());
+        let expected = "(#leaseCounter = :v0 OR attribute_not_exists(#leaseCounter)) AND attribute_exists(#leaseKey)";
+        assert_eq!(expressions.condition, expected);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What every [`LeaseTable`] must do.
 
 use crate::checkpoint::PendingCheckpoint;
-use crate::lease::{Claim, Lease, LeaseKey, LeaseTable, Prepared, TableErrorKind};
+use crate::lease::usage::{Call, CallUsage, item_bytes, stale_read_units};
+use crate::lease::{Claim, Lease, LeaseKey, LeaseTable, Prepared, TableErrorKind, TableUsage};
 use crate::stream::{Checkpoint, HashKey, HashKeyRange, RecordPosition, ShardId, WorkerId};
 
 /// Runs every check on a table that does not exist yet.
@@ -19,6 +20,7 @@ pub async fn run(table: &dyn LeaseTable) {
     keeps_prepared_checkpoints(table).await;
     names_children_without_the_counter(table).await;
     updates_no_row_that_is_gone(table).await;
+    counts_what_calls_cost(table).await;
 }
 
 fn worker(name: &str) -> WorkerId {
@@ -139,6 +141,8 @@ async fn updates_no_row_that_is_gone(table: &dyn LeaseTable) {
     let updates = [
         lease.renew(),
         lease.take(&worker("a")),
+        lease.release(),
+        lease.release_abandoned(),
         lease.checkpoint(Checkpoint::ShardEnd),
         lease.name_children(vec![lease.key.clone()]),
     ];
@@ -146,4 +150,29 @@ async fn updates_no_row_that_is_gone(table: &dyn LeaseTable) {
         assert_eq!(table.update(&update).await.expect("answered"), Claim::Lost(None), "{update:?}");
     }
     assert_eq!(table.get(&lease.key).await.expect("get"), None, "no update may bring a row back");
+}
+
+/// Tables that count nothing pass too; those that do count as DynamoDB bills.
+async fn counts_what_calls_cost(table: &dyn LeaseTable) {
+    let before = table.usage();
+    let lease = created(table, "costly").await;
+    let renewed = won(table.update(&lease.renew()).await.expect("renew"));
+    assert!(matches!(table.update(&lease.renew()).await.expect("renew again"), Claim::Lost(_)));
+    stored(table, &renewed.key).await;
+    let leases = table.list().await.expect("list");
+    table.delete(&renewed.key).await.expect("delete");
+    let usage = table.usage();
+    if usage == TableUsage::default() {
+        return;
+    }
+    let bytes = leases.iter().map(item_bytes).sum();
+    let cost = usage.since(&before);
+    let of = |call| cost.calls.get(&call).copied().unwrap_or_default();
+    let read = |read_units| CallUsage { calls: 1, read_units, write_units: 0.0 };
+    let write = |calls| CallUsage { calls, read_units: 0.0, write_units: calls as f64 };
+    assert_eq!(of(Call::of("PutItem")), write(1));
+    assert_eq!(of(Call::update("renew")), write(2), "a refused write costs as much");
+    assert_eq!(of(Call::of("GetItem")), read(1.0));
+    assert_eq!(of(Call::of("Scan")), read(stale_read_units(bytes)));
+    assert_eq!(of(Call::of("DeleteItem")), write(1));
 }

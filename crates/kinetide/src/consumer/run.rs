@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::children::{self, ChildrenWritten};
 use super::state::{Outcome, State};
 use super::stop::Stop;
+use super::watch::{Progress, Stage};
 use crate::aggregation::decode::deaggregate;
 use crate::checkpoint::{CheckpointError, Checkpointer};
 use crate::clock::Clock;
@@ -66,6 +67,7 @@ pub struct Consumer<P> {
     poller: JoinSet<()>,
     fetched: Option<mpsc::Receiver<Fetched>>,
     children: Vec<ChildShard>,
+    progress: Progress,
 }
 
 /// What interrupts a consumer between two steps.
@@ -87,7 +89,18 @@ impl<P: RecordProcessor> Consumer<P> {
     pub fn new(context: ConsumerContext, lease: Lease, handle: LeaseHandle, processor: P, rng: Rng) -> Self {
         let checkpointer = Checkpointer::new(handle.clone(), lease.checkpoint.clone());
         let (poller, children) = (JoinSet::new(), Vec::new());
-        Self { context, lease, handle, processor, checkpointer, rng, poller, fetched: None, children }
+        let progress = Progress::new(Stage::Parents, context.clock.monotonic());
+        Self { context, lease, handle, processor, checkpointer, rng, poller, fetched: None, children, progress }
+    }
+
+    /// Where it stands, for whoever watches it.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.progress.enter(stage, self.context.clock.monotonic());
     }
 
     /// Consumes until the lease is lost, a stop is asked for, or the shard ends.
@@ -152,6 +165,7 @@ impl<P: RecordProcessor> Consumer<P> {
         let mut attempts = Attempts::new(&self.context.settings);
         loop {
             // The processor's calls are never cut off by an interrupt: it may hold what must not be dropped half-way.
+            self.enter(Stage::Call("initialize"));
             match self.processor.initialize(&start).await {
                 Ok(()) => return Ok(state.initialized()),
                 Err(error) => self.judge("initialize", error, &mut attempts).await?,
@@ -174,6 +188,7 @@ impl<P: RecordProcessor> Consumer<P> {
             clock: self.context.clock.clone(),
             rng: self.rng.fork(),
             events: self.context.events.clone(),
+            absences: 0,
         };
         self.poller.spawn(poller.run(sender));
         self.fetched = Some(receiver);
@@ -188,6 +203,7 @@ impl<P: RecordProcessor> Consumer<P> {
 
     async fn process_from(&mut self, fetched: &mut mpsc::Receiver<Fetched>, state: State) -> Result<State, Failure> {
         loop {
+            self.enter(Stage::Reading);
             // A lost lease and a stop go before more records.
             let answer = tokio::select! {
                 biased;
@@ -231,6 +247,7 @@ impl<P: RecordProcessor> Consumer<P> {
                 self.checkpointer.limits().deliver(last.position.clone());
             }
             let started = self.context.clock.monotonic();
+            self.progress.enter(Stage::Call("processRecords"), started);
             match self.processor.process_records(&batch, &self.checkpointer).await {
                 Ok(()) => {
                     self.report(&batch, started);
@@ -238,7 +255,7 @@ impl<P: RecordProcessor> Consumer<P> {
                 }
                 Err(error) => {
                     self.checkpointer.limits().call_failed();
-                    self.judge("process_records", error, &mut attempts).await?;
+                    self.judge("processRecords", error, &mut attempts).await?;
                 }
             }
             if let Some(interrupt) = self.interrupted() {
@@ -280,15 +297,17 @@ impl<P: RecordProcessor> Consumer<P> {
 
     async fn notify(&mut self, state: State) -> Result<State, Failure> {
         self.stop_fetching();
+        self.enter(Stage::Call("shutdownRequested"));
         let result = self.processor.shutdown_requested(&self.checkpointer).await;
-        self.report_failure("shutdown_requested", result)?;
+        self.report_failure("shutdownRequested", result)?;
         Ok(if self.handle.loss().is_some() { state.lease_lost() } else { state.notified() })
     }
 
     async fn leave(&mut self, state: State) -> Result<State, Failure> {
         self.stop_fetching();
+        self.enter(Stage::Call("leaseLost"));
         let result = self.processor.lease_lost().await;
-        self.report_failure("lease_lost", result)?;
+        self.report_failure("leaseLost", result)?;
         Ok(state.left())
     }
 
@@ -306,9 +325,10 @@ impl<P: RecordProcessor> Consumer<P> {
         let mut attempts = Attempts::new(&self.context.settings);
         loop {
             self.checkpointer.limits().deliver_shard_end();
+            self.enter(Stage::Call("shardEnded"));
             let result = self.processor.shard_ended(&self.checkpointer).await;
             if *self.checkpointer.limits().last() == Checkpoint::ShardEnd {
-                self.report_failure("shard_ended", result)?;
+                self.report_failure("shardEnded", result)?;
                 let children = self.children.iter().map(|child| child.id.clone()).collect();
                 self.context.events.emit(Event::ShardEnded { shard: self.lease.key.clone(), children });
                 self.context.leases_changed.notify_one();
@@ -319,13 +339,14 @@ impl<P: RecordProcessor> Consumer<P> {
                 return Ok(interrupt.apply(state));
             }
             let error = result.err().unwrap_or_else(|| NotCheckpointed.into());
-            self.judge("shard_ended", error, &mut attempts).await?;
+            self.judge("shardEnded", error, &mut attempts).await?;
         }
     }
 
     async fn write_children(&mut self) -> Option<Interrupt> {
         let mut backoff = Backoff::new(self.context.settings.task_backoff, BACKOFF_MAX);
         let context = self.context.clone();
+        self.enter(Stage::Children);
         loop {
             let wait = backoff.next(&mut self.rng);
             let error = match children::write(&*context.table, &self.children, &context.events).await {

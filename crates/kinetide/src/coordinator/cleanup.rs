@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::lease::{Lease, LeaseKey};
-use crate::stream::{Checkpoint, ShardId};
+use crate::stream::{Checkpoint, Shard, ShardId};
 
 /// The leases to delete, given the whole table.
 #[must_use]
@@ -17,11 +17,26 @@ pub fn plan(leases: &[Lease]) -> Vec<LeaseKey> {
     leases.iter().filter(can_go).map(|lease| lease.key.clone()).collect()
 }
 
+/// Finished leases that lead nowhere: they name no children, and neither their shards nor children of them are listed. They
+/// are of shards that were gone before they were read to their ends.
+#[must_use]
+pub fn plan_garbage(leases: &[Lease], shards: &[Shard]) -> Vec<LeaseKey> {
+    let listed = |id: &ShardId| shards.iter().any(|shard| shard.id == *id || shard.parents.contains(id));
+    let gone = leases.iter().filter(|lease| is_childless(lease) && !listed(&lease.key));
+    gone.map(|lease| lease.key.clone()).collect()
+}
+
+/// True for a finished lease that names no children.
+#[must_use]
+pub fn is_childless(lease: &Lease) -> bool {
+    lease.is_finished() && lease.children.is_empty()
+}
+
 fn parents_are_gone(lease: &Lease, rows: &BTreeMap<&ShardId, &Lease>) -> bool {
     !lease.parents.iter().any(|parent| rows.contains_key(parent))
 }
 
-/// A lease that names no children is left alone: whether there are any is not known here.
+/// A lease that names no children is left alone: whether there are any only the stream can say, see [`plan_garbage`].
 fn children_go_on(lease: &Lease, rows: &BTreeMap<&ShardId, &Lease>) -> bool {
     let goes_on = |child: &ShardId| rows.get(child).is_some_and(|row| is_under_way(&row.checkpoint));
     !lease.children.is_empty() && lease.children.iter().all(goes_on)
@@ -70,6 +85,21 @@ mod tests {
         let family = [finished(0, &[], &[1]), finished(1, &[0], &[2]), under_way(2, &[1])];
         assert_eq!(plan(&family), [id(0)]);
         assert_eq!(plan(&family[1..]), [id(1)]);
+    }
+
+    #[test]
+    fn what_leads_nowhere_goes_once_the_stream_knows_nothing_of_it() {
+        let listed = |index, parents: &[u32]| Shard {
+            id: id(index),
+            parents: parents.iter().copied().map(id).collect(),
+            hash_range: crate::stream::HashKeyRange::ALL,
+            starting_sequence: 1.into(),
+            ending_sequence: None,
+        };
+        let leases = [finished(0, &[], &[]), finished(1, &[], &[5]), under_way(2, &[])];
+        assert_eq!(plan_garbage(&leases, &[]), [id(0)]);
+        assert_eq!(plan_garbage(&leases, &[listed(0, &[])]), []);
+        assert_eq!(plan_garbage(&leases, &[listed(7, &[0])]), []);
     }
 
     #[test]

@@ -60,6 +60,16 @@ pub fn plan(shards: &[Shard], leases: &[Lease], position: InitialPosition) -> Ve
         .collect()
 }
 
+/// Finished leases whose shards are open, and of whose children none is listed: they are of a former stream of the same
+/// name. Only to be believed together with a hole, as a listing made during a reshard may look like it.
+#[must_use]
+pub fn of_former_stream<'a>(shards: &'a [Shard], leases: &'a [Lease]) -> Vec<(&'a Lease, &'a Shard)> {
+    let listed: BTreeMap<&ShardId, &Shard> = shards.iter().map(|shard| (&shard.id, shard)).collect();
+    let finished = leases.iter().filter(|lease| lease.is_finished());
+    let open = finished.filter_map(|lease| Some((lease, *listed.get(&lease.key).filter(|shard| shard.is_open())?)));
+    open.filter(|(lease, _)| !lease.children.iter().any(|child| listed.contains_key(child))).collect()
+}
+
 /// A shard that is listed as the child of one that is still open: a listing made while the stream was changing.
 ///
 /// Acting on it would start the child before its parent's end is known.

@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - whoever changes the owner or the checkpoint moves the counter, so the holder of an older copy loses its next write;
-//! - no transition lowers a checkpoint, and none but the deletion of a finished lease removes one.
+//! - no transition lowers a checkpoint, and none but the deletion of a finished lease removes one; [`Lease::reopen`] is for
+//!   a row whose shard is gone and whose key names another shard now.
 
 use crate::checkpoint::PendingCheckpoint;
 use crate::stream::{Checkpoint, ChildShard, HashKeyRange, InitialPosition, Shard, ShardId, WorkerId};
@@ -209,6 +210,21 @@ impl Lease {
             Change::Pending(Some(pending)),
         ];
         self.update("prepare", vec![Require::Counter(self.counter)], self.with_metadata(changes))
+    }
+
+    /// Makes the finished lease of a former stream's shard the fresh lease of the shard that has its id now.
+    #[must_use]
+    pub fn reopen(&self, shard: &Shard) -> LeaseUpdate {
+        let changes = vec![
+            Change::AddCounter,
+            Change::Owner(None),
+            Change::Checkpoint(Checkpoint::TrimHorizon),
+            Change::OwnerSwitches(0),
+            Change::Pending(None),
+            Change::Children(Vec::new()),
+            Change::HashRange(shard.hash_range),
+        ];
+        self.update("reopen", vec![Require::Counter(self.counter)], changes)
     }
 
     /// Names the shards that follow; any worker may.

@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 
 use super::row::{Lease, LeaseKey, LeaseUpdate};
+use super::usage::TableUsage;
 
 /// The outcome of a conditional write. Losing is not an error: somebody else was first.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,11 @@ pub trait LeaseTable: Send + Sync + 'static {
 
     /// Removes a lease; fine if there is none.
     async fn delete(&self, key: &LeaseKey) -> Result<(), TableError>;
+
+    /// What the calls of this table have cost so far; empty if it does not count them.
+    fn usage(&self) -> TableUsage {
+        TableUsage::default()
+    }
 }
 
 /// What a caller can do about a failed call.

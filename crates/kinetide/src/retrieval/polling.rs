@@ -4,6 +4,7 @@
 //! - records are queued in the order of the shard, each once: after an error the next call starts after the last record
 //!   queued, never after the last record asked for;
 //! - the end of the shard is queued only when the service has said which shards follow;
+//! - a shard is taken for gone, or for another one of the same id, only after a listing has said so;
 //! - nothing is fetched while the worker's byte budget is used up.
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::stream::{
 
 /// Answers fetched ahead of the processor, per shard.
 pub const QUEUE_MAX: usize = 2;
+/// Times in a row that a shard must be absent, with waits between them, until it is taken for gone: a listing may be stale.
+const ABSENCES_MAX: u32 = 5;
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// What a record costs beside its data and key.
 const RECORD_OVERHEAD_BYTES: usize = 200;
@@ -61,6 +64,8 @@ pub struct Poller {
     pub rng: Rng,
     /// Where failed calls are told.
     pub events: Events,
+    /// How often in a row the shard was neither found nor listed.
+    pub absences: u32,
 }
 
 /// Where to start reading a shard that stands at this checkpoint.
@@ -128,8 +133,8 @@ impl Poller {
         Ok(Fetched { records: answer.records, millis_behind_latest: answer.millis_behind_latest, end, charge })
     }
 
-    /// A shard that is gone while its stream is there has outlived the retention: nothing of it is left to read, and its
-    /// children wait for its end.
+    /// A shard that is gone while its stream is there has outlived the retention, or its stream was deleted and made anew:
+    /// nothing of it is left to read, and its children wait for its end.
     async fn expired_shard(&mut self, error: SourceError) -> Result<Fetched, SourceError> {
         let listed = self.source.list_shards(ShardFilter::All).await?;
         let is_listed = listed.iter().any(|shard| shard.id == self.shard);
@@ -137,7 +142,8 @@ impl Poller {
         let children: Vec<_> = follow
             .map(|shard| ChildShard { id: shard.id, parents: shard.parents, hash_range: shard.hash_range })
             .collect();
-        if is_listed || children.is_empty() {
+        self.absences = if is_listed { 0 } else { self.absences + 1 };
+        if is_listed || children.is_empty() && self.absences < ABSENCES_MAX {
             return Err(error);
         }
         self.events.emit(Event::ShardExpired { shard: self.shard.clone() });
@@ -147,11 +153,30 @@ impl Poller {
 
     async fn iterator(&mut self) -> Result<ShardIterator, SourceError> {
         let asked_at = self.clock.wall();
-        let iterator = self.source.iterator(&self.shard, self.start.clone()).await?;
+        let iterator = match self.source.iterator(&self.shard, self.start.clone()).await {
+            Err(error) if error.kind() == SourceErrorKind::Invalid => self.iterator_anew(error).await?,
+            iterator => iterator?,
+        };
         if self.start == StartAt::Latest {
             // "Latest" asked again later would skip what arrived in between.
             self.start = StartAt::Timestamp(asked_at);
         }
+        Ok(iterator)
+    }
+
+    /// A checkpoint that is older than its shard is of a former stream of the same name: every record of this one is new.
+    async fn iterator_anew(&mut self, error: SourceError) -> Result<ShardIterator, SourceError> {
+        let (StartAt::Sequence(sequence) | StartAt::AfterSequence(sequence)) = self.start.clone() else {
+            return Err(error);
+        };
+        let listed = self.source.list_shards(ShardFilter::All).await?;
+        let shard = listed.iter().find(|shard| shard.id == self.shard);
+        if shard.is_none_or(|shard| shard.starting_sequence <= sequence) {
+            return Err(error);
+        }
+        let iterator = self.source.iterator(&self.shard, StartAt::TrimHorizon).await?;
+        self.events.emit(Event::StreamRecreated { shard: self.shard.clone() });
+        self.start = StartAt::TrimHorizon;
         Ok(iterator)
     }
 

@@ -95,6 +95,7 @@ enum Setter {
     Count(fn(&mut Settings, NonZeroU32)),
     Size(fn(&mut Settings, NonZeroUsize)),
     Flag(fn(&mut Settings, bool)),
+    Word(fn(&mut Settings, &'static str)),
 }
 
 /// One setting.
@@ -174,6 +175,10 @@ impl Row {
                 set(settings, *flag);
                 Ok(None)
             }
+            (Setter::Word(set), Value::Word(word)) => {
+                set(settings, word);
+                Ok(None)
+            }
             (_, Value::Number(0) | Value::Time(Duration::ZERO)) => Ok(self.zero_note()),
             (_, value) => {
                 let (number, note) = self.bounded(value)?;
@@ -215,7 +220,7 @@ impl Row {
             Setter::Size(set) => {
                 set(settings, usize::try_from(number).ok().and_then(NonZeroUsize::new).ok_or_else(too_large)?);
             }
-            Setter::Nothing | Setter::Flag(_) => {}
+            Setter::Nothing | Setter::Flag(_) | Setter::Word(_) => {}
         }
         Ok(())
     }

@@ -56,16 +56,16 @@ impl MemoryStream {
         let state =
             State { shards: BTreeMap::new(), opened: 0, next_sequence: 1, retention_millis: RETENTION_MILLIS_DEFAULT };
         let stream = Self { name, clock, state: Arc::new(Mutex::new(state)) };
-        let step = u128::MAX / shards.max(1) as u128;
-        for index in 0..shards as u128 {
-            let end = if index + 1 == shards as u128 { u128::MAX } else { step * (index + 1) - 1 };
-            stream.lock().open(
-                HashKeyRange { start: HashKey(step * index), end: HashKey(end) },
-                vec![],
-                stream.clock.wall(),
-            );
-        }
+        stream.lock().open_all(shards, stream.clock.wall());
         stream
+    }
+
+    /// Deletes the stream and makes it anew: its shards are other shards with the same ids. With no shards it stays deleted.
+    pub fn recreate(&self, shards: usize) {
+        let mut state = self.lock();
+        state.shards.clear();
+        state.opened = 0;
+        state.open_all(shards, self.clock.wall());
     }
 
     /// Records older than this are forgotten.
@@ -139,6 +139,14 @@ impl State {
     fn issue(&mut self) -> SequenceNumber {
         self.next_sequence += 1;
         self.next_sequence.into()
+    }
+
+    fn open_all(&mut self, shards: usize, now: Timestamp) {
+        let step = u128::MAX / shards.max(1) as u128;
+        for index in 0..shards as u128 {
+            let end = if index + 1 == shards as u128 { u128::MAX } else { step * (index + 1) - 1 };
+            self.open(HashKeyRange { start: HashKey(step * index), end: HashKey(end) }, vec![], now);
+        }
     }
 
     fn open(&mut self, hash_range: HashKeyRange, parents: Vec<ShardId>, now: Timestamp) -> ShardId {
@@ -230,6 +238,9 @@ impl StreamSource for MemoryStream {
 
     async fn list_shards(&self, filter: ShardFilter) -> Result<Vec<Shard>, SourceError> {
         let state = self.lock();
+        if state.shards.is_empty() {
+            return Err(SourceError::new(SourceErrorKind::NotFound, "ListShards", "the stream does not exist"));
+        }
         let horizon = self.horizon(&state);
         let shown = state.shards.values().filter(|stored| stored.matches(&filter, horizon));
         Ok(shown.map(|stored| stored.shard.clone()).collect())
@@ -238,6 +249,12 @@ impl StreamSource for MemoryStream {
     async fn iterator(&self, shard: &ShardId, start: StartAt) -> Result<ShardIterator, SourceError> {
         let state = self.lock();
         let stored = state.shards.get(shard).ok_or_else(|| missing("GetShardIterator", shard.as_str()))?;
+        if let StartAt::Sequence(sequence) | StartAt::AfterSequence(sequence) = &start
+            && *sequence < stored.shard.starting_sequence
+        {
+            let message = format!("sequence number {sequence} did not come from shard {shard} of this stream");
+            return Err(SourceError::new(SourceErrorKind::Invalid, "GetShardIterator", message));
+        }
         let next = stored.records.get(stored.index(&start)).map(|record| record.sequence.clone());
         let next = next.unwrap_or_else(|| (state.next_sequence + 1).into());
         Ok(ShardIterator(format!("{shard} {next} {}", self.clock.wall().as_millis()).into()))

@@ -19,6 +19,7 @@ use crate::clock::Moment;
 use crate::consumer::run::{Consumer, ConsumerContext, Failure};
 use crate::consumer::state::Outcome;
 use crate::consumer::stop::Stop;
+use crate::consumer::watch::{Progress, Stage, Watch};
 use crate::error::{WorkerError, chain};
 use crate::event::Event;
 use crate::lease::keeper::{Keeper, KeeperContext, LeaseHandle};
@@ -51,7 +52,8 @@ struct Running<F> {
     observations: Observations,
     held: BTreeMap<LeaseKey, LeaseHandle>,
     consumers: JoinSet<Result<Outcome, Failure>>,
-    consumer_keys: HashMap<Id, LeaseKey>,
+    consumer_keys: HashMap<Id, (LeaseKey, Progress)>,
+    watch: Watch,
     /// Keepers, and leases being given back.
     background: JoinSet<()>,
     /// Audits and cleans the table while this worker leads.
@@ -60,6 +62,8 @@ struct Running<F> {
     is_taking: bool,
     /// When the next lease of another worker expires, unless it is renewed.
     next_expiry: Option<Moment>,
+    /// Time between two looks.
+    look_interval: Duration,
 }
 
 impl<F: ProcessorFactory> Running<F> {
@@ -85,6 +89,7 @@ impl<F: ProcessorFactory> Running<F> {
             stop: Stop::default(),
         };
         Self {
+            look_interval: parts.settings.look_interval(1),
             parts,
             factory,
             keeper_context,
@@ -93,6 +98,7 @@ impl<F: ProcessorFactory> Running<F> {
             held: BTreeMap::new(),
             consumers: JoinSet::new(),
             consumer_keys: HashMap::new(),
+            watch: Watch::default(),
             background: JoinSet::new(),
             upkeep: JoinSet::new(),
             is_taking: false,
@@ -138,7 +144,7 @@ impl<F: ProcessorFactory> Running<F> {
             Err(elapsed) => Some(elapsed.to_string()),
         };
         if let Some(error) = problem {
-            let retry_in = self.parts.settings.look_interval();
+            let retry_in = self.look_interval;
             self.parts.events.emit(Event::CallFailed { what: "looking for leases", error, retry_in });
         }
         let next_look = self.next_look(looked_at);
@@ -155,7 +161,7 @@ impl<F: ProcessorFactory> Running<F> {
 
     /// At the usual interval, or a moment after the next lease expires.
     fn next_look(&self, looked_at: Moment) -> Moment {
-        let usual = looked_at.after(self.parts.settings.look_interval());
+        let usual = looked_at.after(self.look_interval);
         let expiry = self.next_expiry.map(|expiry| expiry.after(Duration::from_millis(1)));
         expiry.map_or(usual, |expiry| expiry.min(usual))
     }
@@ -169,6 +175,8 @@ impl<F: ProcessorFactory> Running<F> {
         self.observations.update(&leases, now);
         let others = leases.iter().filter(|lease| !lease.is_finished() && lease.owner.as_ref() != Some(&self.parts.id));
         self.next_expiry = self.observations.next_expiry(others, now, self.parts.settings.failover_time);
+        self.look_interval = self.parts.settings.look_interval(count_workers(&leases));
+        self.tell_stalls(&leases, now);
         let snapshot = Snapshot { leases: &leases, observations: &self.observations, me: &self.parts.id, now };
         let planned = take::plan(snapshot, &self.parts.settings, &mut self.parts.rng);
         // A row that names this worker and is not held: left from before a restart, or from a loss that was not one.
@@ -179,6 +187,17 @@ impl<F: ProcessorFactory> Running<F> {
         wanted.sort_by(|a, b| a.key.cmp(&b.key));
         wanted.dedup_by(|a, b| a.key == b.key);
         self.take(wanted.into_iter().cloned().collect()).await
+    }
+
+    /// Leases that stand still are everybody's business, consumers this worker's own.
+    fn tell_stalls(&mut self, leases: &[Lease], now: Moment) {
+        let open = leases.iter().filter(|lease| !lease.is_finished() && !self.held.contains_key(&lease.key));
+        let still =
+            open.filter_map(|lease| Some((&lease.key, (Stage::Lease, self.observations.seen_since(&lease.key)?))));
+        let mut running: Vec<_> = self.consumer_keys.values().map(|(key, progress)| (key, progress.now())).collect();
+        running.sort_unstable_by_key(|(key, _)| *key);
+        let events = self.watch.look(running.into_iter().chain(still), now, &self.parts.settings);
+        events.into_iter().for_each(|event| self.parts.events.emit(event));
     }
 
     /// A row that names another owner ends a tenure now, and not at the next renewal.
@@ -192,7 +211,7 @@ impl<F: ProcessorFactory> Running<F> {
 
     /// A shard that stopped keeps its lease; once that is lost, it may be taken like any other.
     fn forget_lost(&mut self) {
-        let running: BTreeSet<_> = self.consumer_keys.values().collect();
+        let running: BTreeSet<_> = self.consumer_keys.values().map(|(key, _)| key).collect();
         self.held.retain(|key, handle| handle.loss().is_none() || running.contains(key));
     }
 
@@ -240,8 +259,9 @@ impl<F: ProcessorFactory> Running<F> {
         });
         let key = lease.key.clone();
         let consumer = Consumer::new(self.consumer_context.clone(), lease, handle, processor, rng.fork());
+        let progress = consumer.progress();
         let task = self.consumers.spawn(consumer.run());
-        self.consumer_keys.insert(task.id(), key);
+        self.consumer_keys.insert(task.id(), (key, progress));
     }
 
     fn consumer_ended(&mut self, ended: Result<(Id, Result<Outcome, Failure>), JoinError>) -> Result<(), WorkerError> {
@@ -249,7 +269,7 @@ impl<F: ProcessorFactory> Running<F> {
             Ok((id, result)) => (id, result),
             Err(panic) => (panic.id(), Err(self.consumer_panicked(&panic))),
         };
-        let Some(key) = self.consumer_keys.remove(&id) else { return Ok(()) };
+        let Some((key, _)) = self.consumer_keys.remove(&id) else { return Ok(()) };
         match result {
             Ok(Outcome::LeaseLost | Outcome::Stopped | Outcome::ShardEnded) => self.give_back(&key),
             // The lease is kept: no other worker would fare better, and nothing may be skipped.
@@ -260,7 +280,7 @@ impl<F: ProcessorFactory> Running<F> {
     }
 
     fn consumer_panicked(&self, panic: &JoinError) -> Failure {
-        if let Some(shard) = self.consumer_keys.get(&panic.id()).cloned() {
+        if let Some((shard, _)) = self.consumer_keys.get(&panic.id()).cloned() {
             let (call, error) = ("a processor's call", panic.to_string());
             self.parts.events.emit(Event::ProcessorFailed {
                 shard: shard.clone(),
@@ -331,4 +351,10 @@ impl<F: ProcessorFactory> Running<F> {
             let _ = self.parts.table.update(&lease.release()).await;
         }
     }
+}
+
+/// Workers that own an open lease.
+fn count_workers(leases: &[Lease]) -> usize {
+    let owners = leases.iter().filter(|lease| !lease.is_finished()).filter_map(Lease::actual_owner);
+    owners.collect::<BTreeSet<_>>().len()
 }

@@ -40,6 +40,10 @@ async fn attempt(parts: &mut Parts) -> Result<(), WorkerError> {
     parts.events.emit(Event::TableReady { table, is_new });
 
     let leases = parts.table.list().await?;
+    let mut keys = shards.iter().map(|shard| &shard.id).chain(leases.iter().map(|lease| &lease.key));
+    if keys.any(|key| key.as_str() == parts.id.as_str()) {
+        return Err(WorkerError::WorkerIdTaken(parts.id.to_string()));
+    }
     let missing = if leases.is_empty() {
         let incomplete = || WorkerError::ShardsIncomplete(parts.source.stream().to_string());
         shard_sync::plan_first(&shards, parts.initial_position).ok_or_else(incomplete)?

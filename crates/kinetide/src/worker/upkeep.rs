@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::Parts;
 use crate::assignment::observe::Observations;
 use crate::coordinator::audit::{HoleWatch, find_hole};
-use crate::coordinator::{cleanup, leader};
+use crate::coordinator::{cleanup, leader, shard_sync};
 use crate::error::{WorkerError, chain};
 use crate::event::Event;
 use crate::lease::{Claim, Lease, LeaseKey};
@@ -48,7 +48,7 @@ async fn pass(parts: &mut Parts, memory: &mut Memory) -> Result<(), WorkerError>
         return Ok(());
     }
     if parts.settings.cleanup_finished_leases {
-        delete_finished(parts, &leases, is_settled).await?;
+        delete_finished(parts, &mut leases, is_settled).await?;
     }
     note_hash_ranges(parts, &mut leases).await?;
     let hole = find_hole(&leases);
@@ -72,20 +72,40 @@ async fn release_abandoned(
     Ok(())
 }
 
+/// One generation after the other: once a parent is gone, its finished children may go.
 async fn delete_finished(
-    parts: &Parts,
-    leases: &[Lease],
+    parts: &mut Parts,
+    leases: &mut Vec<Lease>,
     is_settled: impl Fn(&LeaseKey) -> bool,
 ) -> Result<(), WorkerError> {
-    let mut finished = cleanup::plan(leases);
-    finished.retain(is_settled);
-    for key in &finished {
-        parts.table.delete(key).await?;
+    let mut deleted = Vec::new();
+    let mut garbage = garbage(parts, leases).await?;
+    loop {
+        let mut finished = cleanup::plan(leases);
+        finished.append(&mut garbage);
+        finished.retain(&is_settled);
+        if finished.is_empty() {
+            break;
+        }
+        for key in &finished {
+            parts.table.delete(key).await?;
+        }
+        leases.retain(|lease| !finished.contains(&lease.key));
+        deleted.append(&mut finished);
     }
-    if !finished.is_empty() {
-        parts.events.emit(Event::LeasesDeleted { shards: finished });
+    if !deleted.is_empty() {
+        parts.events.emit(Event::LeasesDeleted { shards: deleted });
     }
     Ok(())
+}
+
+/// The stream is asked only if there is something to ask about.
+async fn garbage(parts: &mut Parts, leases: &[Lease]) -> Result<Vec<LeaseKey>, WorkerError> {
+    if !leases.iter().any(cleanup::is_childless) {
+        return Ok(Vec::new());
+    }
+    let shards = super::start::list_shards(parts, ShardFilter::All).await?;
+    Ok(cleanup::plan_garbage(leases, &shards))
 }
 
 /// Old leases know no hash keys; without them every look would find holes.
@@ -105,6 +125,12 @@ async fn note_hash_ranges(parts: &mut Parts, leases: &mut [Lease]) -> Result<(),
 }
 
 async fn fill(parts: &mut Parts, leases: &[Lease]) -> Result<(), WorkerError> {
+    let shards = super::start::list_shards(parts, ShardFilter::All).await?;
+    for (lease, shard) in shard_sync::of_former_stream(&shards, leases) {
+        if let Claim::Won(row) = parts.table.update(&lease.reopen(shard)).await? {
+            parts.events.emit(Event::StreamRecreated { shard: row.key });
+        }
+    }
     let missing = super::start::missing(parts, leases).await?;
     super::start::create(parts, missing).await
 }

@@ -4,4 +4,6 @@
 
 mod conformance;
 mod positions;
+mod upkeep;
 mod worker;
+mod world;

@@ -1,167 +1,16 @@
 //! Workers on the memory table and stream, in paused time.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kinetide::lease::{LeaseTable, MemoryLeaseTable};
-use kinetide::stream::{Checkpoint, MemoryStream, ShardId, StreamName};
+use kinetide::lease::LeaseTable;
+use kinetide::stream::{Checkpoint, ShardId};
 use kinetide::{
-    Batch, Checkpointer, Clock, Event, InitialPosition, Initialize, ProcessorError, ProcessorResult, RecordProcessor,
-    Rng, Settings, ShardContext, Timestamp, Worker, WorkerError, WorkerHandle,
+    Batch, Checkpointer, Event, InitialPosition, ProcessorError, ProcessorResult, RecordProcessor, Rng, Settings,
+    ShardContext, Worker,
 };
-use tokio::task::JoinHandle;
 
-/// What the processors of a test were told, in order: (worker, shard, what).
-#[derive(Debug, Clone, Default)]
-struct Story(Arc<Mutex<Vec<(String, String, String)>>>);
-
-impl Story {
-    fn tell(&self, context: &ShardContext, what: impl Into<String>) {
-        self.0.lock().unwrap().push((context.worker.to_string(), context.shard.to_string(), what.into()));
-    }
-
-    fn records(&self) -> Vec<String> {
-        let told = self.0.lock().unwrap();
-        told.iter().filter_map(|(_, _, what)| what.strip_prefix("record ").map(str::to_owned)).collect()
-    }
-
-    fn count(&self, what: &str) -> usize {
-        self.0.lock().unwrap().iter().filter(|(_, _, told)| told == what).count()
-    }
-
-    fn calls(&self, shard: &str) -> Vec<String> {
-        let told = self.0.lock().unwrap();
-        let calls = told.iter().filter(|(_, told, what)| told == shard && !what.starts_with("record "));
-        calls.map(|(_, _, what)| what.clone()).collect()
-    }
-}
-
-/// Tells the story, and fails when the data says so.
-struct Teller {
-    story: Story,
-    context: ShardContext,
-    failures_left: u32,
-}
-
-impl RecordProcessor for Teller {
-    async fn initialize(&mut self, start: &Initialize) -> ProcessorResult {
-        self.story.tell(&self.context, format!("initialize {}", start.checkpoint));
-        Ok(())
-    }
-
-    async fn process_records(&mut self, batch: &Batch, checkpointer: &Checkpointer) -> ProcessorResult {
-        for record in batch.records.iter() {
-            let text = String::from_utf8_lossy(&record.data).into_owned();
-            match text.as_str() {
-                "poison" if self.failures_left > 0 => {
-                    self.failures_left -= 1;
-                    self.story.tell(&self.context, "failed");
-                    return Err(std::io::Error::other("poisoned").into());
-                }
-                "hang" => std::future::pending().await,
-                "fatal" => return Err(ProcessorError::fatal("it cannot go on")),
-                "panic" => panic!("as asked"),
-                _ => self.story.tell(&self.context, format!("record {text}")),
-            }
-        }
-        Ok(checkpointer.checkpoint().await?)
-    }
-
-    async fn lease_lost(&mut self) -> ProcessorResult {
-        self.story.tell(&self.context, "lease_lost");
-        Ok(())
-    }
-
-    async fn shard_ended(&mut self, checkpointer: &Checkpointer) -> ProcessorResult {
-        self.story.tell(&self.context, "shard_ended");
-        Ok(checkpointer.checkpoint().await?)
-    }
-
-    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> ProcessorResult {
-        self.story.tell(&self.context, "shutdown_requested");
-        Ok(checkpointer.checkpoint().await?)
-    }
-}
-
-struct World {
-    clock: Clock,
-    stream: MemoryStream,
-    table: MemoryLeaseTable,
-    story: Story,
-    settings: Settings,
-    failures: u32,
-    events: Arc<Mutex<Vec<Event>>>,
-}
-
-struct Running {
-    handle: WorkerHandle,
-    task: JoinHandle<Result<(), WorkerError>>,
-}
-
-impl World {
-    fn new(shards: usize) -> Self {
-        let clock = Clock::starting_at(Timestamp::from_millis(1_700_000_000_000));
-        let stream = MemoryStream::new(StreamName::new("orders").unwrap(), shards, clock.clone());
-        let (table, story, events) = (MemoryLeaseTable::new("leases"), Story::default(), Arc::default());
-        Self { clock, stream, table, story, settings: Settings::default(), failures: 1, events }
-    }
-
-    async fn start(&self, name: &str) -> Running {
-        let (story, failures, events) = (self.story.clone(), self.failures, self.events.clone());
-        let worker = Worker::builder()
-            .worker_id(name)
-            .table(self.table.clone())
-            .source(self.stream.clone())
-            .clock(self.clock.clone())
-            .rng(Rng::seeded(name.len() as u64))
-            .settings(self.settings.clone())
-            .initial_position(InitialPosition::TrimHorizon)
-            .observer(move |event| events.lock().unwrap().push(event.clone()))
-            .processor(move |context: &ShardContext| Teller {
-                story: story.clone(),
-                context: context.clone(),
-                failures_left: failures,
-            })
-            .build()
-            .await
-            .unwrap();
-        Running { handle: worker.handle(), task: tokio::spawn(worker.run()) }
-    }
-
-    fn put(&self, numbers: std::ops::Range<u32>) {
-        for number in numbers {
-            self.stream.put(&format!("key {}", number % 50), number.to_string()).unwrap();
-        }
-    }
-
-    async fn wait(&self, seconds: u64) {
-        self.clock.sleep(Duration::from_secs(seconds)).await;
-    }
-
-    async fn owners(&self) -> BTreeMap<String, usize> {
-        let mut owners = BTreeMap::new();
-        for lease in self.table.list().await.unwrap().into_iter().filter(|lease| !lease.is_finished()) {
-            *owners.entry(lease.owner.map_or("nobody".to_owned(), |owner| owner.to_string())).or_default() += 1;
-        }
-        owners
-    }
-
-    async fn wait_for_records(&self, count: usize) {
-        for _ in 0..600 {
-            if self.story.records().len() >= count {
-                return;
-            }
-            self.clock.sleep(Duration::from_millis(100)).await;
-        }
-        panic!("{} of {count} records after a minute", self.story.records().len());
-    }
-}
-
-fn assert_each_once(records: &[String], count: u32) {
-    let unique: BTreeSet<_> = records.iter().collect();
-    assert_eq!((records.len(), unique.len()), (count as usize, count as usize));
-}
+use crate::world::{Story, World, assert_each_once};
 
 #[tokio::test(start_paused = true)]
 async fn a_new_application_reads_at_once_and_everything_once() {
@@ -328,22 +177,6 @@ async fn a_stolen_lease_stops_delivery_and_checkpoints() {
     worker.handle.stop();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_missing_shard_is_added_when_a_worker_starts() {
-    let world = World::new(4);
-    world.put(0..100);
-    let first = world.start("a").await;
-    world.wait_for_records(100).await;
-    first.handle.shutdown();
-    first.task.await.unwrap().unwrap();
-    let lost = ShardId::new("shardId-000000000002").unwrap();
-    world.table.delete(&lost).await.unwrap();
-    let second = world.start("b").await;
-    world.wait(5).await;
-    assert_eq!(world.table.list().await.unwrap().len(), 4);
-    second.handle.stop();
-}
-
 /// A batch that fails until the worker is asked to stop.
 struct FailsUntilStop {
     story: Story,
@@ -468,62 +301,5 @@ async fn a_slow_processor_holds_up_no_other_shard() {
     assert!(other.is_some());
     world.wait(10).await;
     assert!(world.story.records().contains(&"fine".to_owned()));
-    worker.handle.stop();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_shard_that_outlived_its_retention_gives_way_to_its_children() {
-    let world = World::new(1);
-    world.put(0..10);
-    let first = world.start("a").await;
-    world.wait_for_records(10).await;
-    first.handle.shutdown();
-    first.task.await.unwrap().unwrap();
-    let parent = ShardId::new("shardId-000000000000").unwrap();
-    let children = world.stream.split(&parent).unwrap();
-    world.stream.forget(&parent);
-    world.put(10..20);
-    let second = world.start("b").await;
-    world.wait_for_records(20).await;
-    assert_each_once(&world.story.records(), 20);
-    assert_eq!(world.table.get(&parent).await.unwrap().unwrap().children, children);
-    second.handle.stop();
-}
-
-#[tokio::test(start_paused = true)]
-async fn finished_leases_are_deleted_once_their_children_are_under_way() {
-    let world = World::new(1);
-    world.put(0..10);
-    let worker = world.start("a").await;
-    world.wait_for_records(10).await;
-    let parent = ShardId::new("shardId-000000000000").unwrap();
-    let [left, right] = world.stream.split(&parent).unwrap();
-    world.wait(130).await;
-    assert!(world.table.get(&parent).await.unwrap().is_some(), "the children have read nothing yet");
-    world.put(10..100);
-    world.wait(130).await;
-    assert_eq!(world.table.get(&parent).await.unwrap(), None);
-    let keys: Vec<_> = world.table.list().await.unwrap().into_iter().map(|lease| lease.key).collect();
-    assert_eq!(keys, [left, right]);
-    assert_each_once(&world.story.records(), 100);
-    worker.handle.stop();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_hole_that_stays_is_filled() {
-    let world = World::new(4);
-    let worker = world.start("a").await;
-    world.wait(30).await;
-    // Neither held here any more nor in the table: as if another worker had lost it for good.
-    let lost = ShardId::new("shardId-000000000002").unwrap();
-    let row = world.table.get(&lost).await.unwrap().unwrap();
-    world.table.update(&row.take(&"thief".parse().unwrap())).await.unwrap();
-    world.wait(5).await;
-    world.table.delete(&lost).await.unwrap();
-    world.put(0..100);
-    world.wait(300).await;
-    assert_each_once(&world.story.records(), 100);
-    let found = |event: &Event| matches!(event, Event::HoleFound { .. });
-    assert_eq!(world.events.lock().unwrap().iter().filter(|event| found(event)).count(), 1);
     worker.handle.stop();
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Bounds, Kind, Row, Setter, Settings, Status};
+use crate::settings::Takeover;
 use std::num::{NonZeroU32, NonZeroUsize};
 
 const STREAM: &str = "Application, stream and AWS";
@@ -35,6 +36,7 @@ const NO_EFFECT: &str = "KCL has not used it since 2.0";
 const ON_DEMAND: &str = "the table is billed on demand";
 const NO_THREADS: &str = "there are no threads to limit here";
 
+const TAKEOVER: Kind = Kind::Word(&["PROMPT", "FRUGAL"]);
 const BILLING: Kind = Kind::Word(&["PAY_PER_REQUEST", "PROVISIONED"]);
 
 const fn row(
@@ -89,6 +91,10 @@ impl Row {
         Self { field, setter: Setter::Flag(set), ..self }
     }
 
+    const fn choice(self, field: &'static str, set: fn(&mut Settings, &'static str)) -> Self {
+        Self { field, setter: Setter::Word(set), ..self }
+    }
+
     const fn bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
     }
@@ -112,6 +118,10 @@ impl Row {
     const fn planned(self, part: &'static str) -> Self {
         Self { status: Status::Planned(part), ..self }
     }
+}
+
+fn takeover(word: &str) -> Takeover {
+    if word == "FRUGAL" { Takeover::Frugal } else { Takeover::Prompt }
 }
 
 /// Every setting.
@@ -244,6 +254,14 @@ pub const ROWS: &[Row] = &[
     .planned(BALANCE),
     row(LEASES, "shardSyncIntervalMillis", Kind::Millis, "60000", "How often the leader compares shards and leases.")
         .planned(SYNC),
+    row(
+        LEASES,
+        "takeover",
+        TAKEOVER,
+        "PROMPT",
+        "How promptly a dead worker's leases are taken: after one failover time, or after two at a lower cost.",
+    )
+    .choice("takeover", |settings, word| settings.takeover = takeover(word)),
     row(
         LEASES,
         "cleanupLeasesUponShardCompletion",
@@ -397,6 +415,15 @@ pub const ROWS: &[Row] = &[
     )
     .bounds(Bounds::AtLeast(10))
     .time("parent_shard_poll_interval", |settings, time| settings.parent_shard_poll_interval = time),
+    row(
+        COORDINATION,
+        "stallTimeMillis",
+        Kind::Millis,
+        "60000",
+        "A shard that stands still for so long in one step is told as stalled.",
+    )
+    .bounds(Bounds::AtLeast(1_000))
+    .time("stall_time", |settings, time| settings.stall_time = time),
     row(
         COORDINATION,
         "skipShardSyncAtWorkerInitializationIfLeasesExist",

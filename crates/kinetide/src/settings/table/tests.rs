@@ -64,6 +64,7 @@ fn a_row_sets_its_field_and_no_other() {
                     "true"
                 }
             }
+            Kind::Word(words) => words[1],
             _ => "4321",
         };
         let changed: Vec<String> = fields(&set(row, text))
