@@ -14,11 +14,13 @@
 //! | [`fleet`], [`director`] | workers that come and go; who disturbs them, and when |
 //! | [`history`], [`check`], [`settle`] | what happened; what must hold; what must come to hold |
 //! | [`run`], [`summary`] | one seed; many |
+//! | [`experiment`] | fleets that nothing disturbs: what they cost, how they scale |
 //!
-//! It is not for measuring, and not for anything that needs sockets or real time.
+//! It is not for anything that needs sockets or real time.
 
 pub mod check;
 pub mod director;
+pub mod experiment;
 pub mod fault;
 pub mod fleet;
 pub mod history;

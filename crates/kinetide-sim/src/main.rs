@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use kinetide_sim::experiment::{cost, scale};
 use kinetide_sim::run::{Outcome, run};
 use kinetide_sim::scenario::Scenario;
 use kinetide_sim::summary::Summary;
@@ -17,20 +18,53 @@ use kinetide_sim::summary::Summary;
 #[command(name = "kinetide-sim")]
 struct Arguments {
     /// One seed.
-    #[arg(long, conflicts_with = "seeds", required_unless_present = "seeds")]
+    #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
     /// Many seeds, the last one excluded.
     #[arg(long, value_name = "A..B", value_parser = parse_range)]
     seeds: Option<Range<u64>>,
-    /// The kind of run; without it each seed draws its own.
+    /// The kind of run; without it each seed draws its own. `cost` and `scale` measure fleets that nothing disturbs.
     #[arg(long)]
-    scenario: Option<Scenario>,
+    scenario: Option<Kind>,
     /// Prints everything that happened, one line each.
     #[arg(long, conflicts_with = "seeds")]
     trace: bool,
     /// Seeds run at once, each on its own thread. By default as many as there are processors.
     #[arg(long)]
     jobs: Option<usize>,
+}
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Drawn(Scenario),
+    Cost,
+    Scale,
+}
+
+impl clap::ValueEnum for Kind {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [Kind; Scenario::ALL.len() + 2] = {
+            let mut all = [Kind::Scale; Scenario::ALL.len() + 2];
+            let mut index = 0;
+            while index < Scenario::ALL.len() {
+                all[index] = Kind::Drawn(Scenario::ALL[index]);
+                index += 1;
+            }
+            all[index] = Kind::Cost;
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let name = match self {
+            Self::Drawn(scenario) => scenario.name(),
+            Self::Cost => "cost",
+            Self::Scale => "scale",
+        };
+        Some(clap::builder::PossibleValue::new(name))
+    }
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>> {
@@ -42,9 +76,15 @@ fn parse_range(text: &str) -> Result<Range<u64>> {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    let scenario = match arguments.scenario {
+        Some(Kind::Cost) => return cost::run(arguments.seed.unwrap_or_default()),
+        Some(Kind::Scale) => return scale::run(arguments.seed.unwrap_or_default()),
+        Some(Kind::Drawn(scenario)) => Some(scenario),
+        None => None,
+    };
     match (arguments.seed, arguments.seeds) {
-        (Some(seed), _) => one(seed, arguments.scenario, arguments.trace),
-        (None, Some(seeds)) => many(seeds, arguments.scenario, arguments.jobs),
+        (Some(seed), _) => one(seed, scenario, arguments.trace),
+        (None, Some(seeds)) => many(seeds, scenario, arguments.jobs),
         (None, None) => anyhow::bail!("give --seed or --seeds"),
     }
 }

@@ -79,6 +79,13 @@ pub enum Takeover {
     Prompt,
     /// Two failover times after its death at most. Leases are looked at rarely.
     Frugal,
+    /// One failover time after its death, and one look interval more.
+    Intervals {
+        /// How often an owner renews a lease: at least twice per failover time, or a single failed renewal loses it.
+        renew: Duration,
+        /// How often each worker reads the whole table, however many there are.
+        look: Duration,
+    },
 }
 
 /// A setting out of its bounds: its name, the value, the bound and what to do.
@@ -170,6 +177,13 @@ impl Settings {
                 );
             }
         }
+        if let Takeover::Intervals { renew, look } = self.takeover {
+            let is_right = renew >= WAIT_MIN && renew <= self.failover_time / 2 && look >= WAIT_MIN;
+            if !is_right {
+                let fix = "renew at least twice per failover time, and give at least 10 ms for both";
+                return refuse("takeover", format!("{renew:?} and {look:?}"), fix);
+            }
+        }
         for (name, wait) in [("upkeep_interval", self.upkeep_interval), ("stall_time", self.stall_time)] {
             if wait < Duration::from_secs(1) {
                 return refuse(name, format!("{wait:?}"), "give at least 1 s");
@@ -185,6 +199,7 @@ impl Settings {
         match self.takeover {
             Takeover::Prompt => self.failover_time * 4 / 9,
             Takeover::Frugal => self.failover_time * 47 / 100,
+            Takeover::Intervals { renew, .. } => renew,
         }
     }
 
@@ -198,6 +213,7 @@ impl Settings {
         let (alone, shared) = match self.takeover {
             Takeover::Prompt => (self.failover_time / 16, self.failover_time.saturating_mul(workers) / 64),
             Takeover::Frugal => (self.failover_time * 4 / 5, self.failover_time.saturating_mul(workers) / 32),
+            Takeover::Intervals { look, .. } => return look,
         };
         alone.max(shared).min(self.failover_time * 2)
     }

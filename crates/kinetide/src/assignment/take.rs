@@ -57,9 +57,11 @@ pub fn plan<'a>(snapshot: Snapshot<'a>, settings: &Settings, rng: &mut Rng) -> V
 
     rng.shuffle(&mut available);
     if settings.priority_lease_assignment {
+        // Watched for so long by this worker itself, while those who lack leases let them lie. (To Java a lease that was never
+        // owned is old at first sight, so that whoever starts first takes everything.)
         let long = settings.failover_time * 3;
         let mut oldest = available.clone();
-        oldest.retain(|lease| snapshot.observations.is_still_for(&lease.key, snapshot.now, long));
+        oldest.retain(|lease| snapshot.observations.watched_still_for(&lease.key, snapshot.now) > long);
         if !oldest.is_empty() {
             oldest.truncate(most.saturating_sub(mine));
             return oldest;
@@ -135,11 +137,28 @@ mod tests {
     }
 
     #[test]
-    fn free_leases_never_owned_are_taken_by_whoever_looks() {
-        let leases: Vec<_> = (0..4).map(|index| lease(index, None)).collect();
-        assert_eq!(plan_for(0, &leases, &Settings::default()).len(), 4);
+    fn free_leases_are_taken_up_to_the_share() {
+        let mut leases: Vec<_> = (0..4).map(|index| lease(index, None)).collect();
+        assert_eq!(plan_for(0, &leases, &Settings::default()).len(), 4, "nobody else is known");
         let limited = Settings { leases_per_worker_max: 3.try_into().unwrap(), ..Settings::default() };
         assert_eq!(plan_for(0, &leases, &limited).len(), 3);
+        leases.extend((4..6).map(|index| lease(index, Some(1))));
+        assert_eq!(plan_for(0, &leases, &Settings::default()).len(), 3);
+    }
+
+    #[test]
+    fn leases_that_nobody_takes_for_long_are_taken_beyond_the_share() {
+        let mut leases: Vec<_> = (0..7).map(|index| lease(index, (index == 0).then_some(1))).collect();
+        let (me, mut observations) = (worker(0), Observations::default());
+        let mut plan_at = |seconds| {
+            let now = Moment::at(Duration::from_secs(seconds));
+            // The other worker is alive, and takes nothing.
+            leases[0].counter += 1;
+            observations.update(&leases, now);
+            let snapshot = Snapshot { leases: &leases, observations: &observations, me: &me, now };
+            plan(snapshot, &Settings::default(), &mut Rng::seeded(1)).len()
+        };
+        assert_eq!((plan_at(100), plan_at(129), plan_at(131)), (4, 4, 6));
     }
 
     #[test]

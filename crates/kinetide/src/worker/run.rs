@@ -64,6 +64,8 @@ struct Running<F> {
     next_expiry: Option<Moment>,
     /// Time between two looks.
     look_interval: Duration,
+    /// When to look again sooner than that.
+    look_again: Option<Moment>,
 }
 
 impl<F: ProcessorFactory> Running<F> {
@@ -103,6 +105,7 @@ impl<F: ProcessorFactory> Running<F> {
             upkeep: JoinSet::new(),
             is_taking: false,
             next_expiry: None,
+            look_again: None,
         }
     }
 
@@ -137,6 +140,7 @@ impl<F: ProcessorFactory> Running<F> {
     /// A look may be dropped half-way: a lease won just then names this worker, and the next look finds it.
     async fn step(&mut self) -> Result<(), WorkerError> {
         let looked_at = self.parts.clock.monotonic();
+        self.look_again = None;
         let (clock, leases_changed) = (self.parts.clock.clone(), self.consumer_context.leases_changed.clone());
         let problem = match clock.timeout(self.parts.settings.failover_time, self.look()).await {
             Ok(Ok(())) => None,
@@ -159,11 +163,11 @@ impl<F: ProcessorFactory> Running<F> {
         }
     }
 
-    /// At the usual interval, or a moment after the next lease expires.
+    /// At the usual interval, a moment after the next lease expires, or when a look showed an old picture.
     fn next_look(&self, looked_at: Moment) -> Moment {
         let usual = looked_at.after(self.look_interval);
         let expiry = self.next_expiry.map(|expiry| expiry.after(Duration::from_millis(1)));
-        expiry.map_or(usual, |expiry| expiry.min(usual))
+        [expiry, self.look_again].into_iter().flatten().fold(usual, Moment::min)
     }
 
     async fn look(&mut self) -> Result<(), TableError> {
@@ -215,10 +219,26 @@ impl<F: ProcessorFactory> Running<F> {
         self.held.retain(|key, handle| handle.loss().is_none() || running.contains(key));
     }
 
+    /// Takes these leases, as long as nobody else takes them too: then the picture they were chosen from is old, and a new
+    /// look is due.
     async fn take(&mut self, wanted: Vec<Lease>) -> Result<(), TableError> {
         self.is_taking = true;
+        for leases in wanted.chunks(TAKES_PARALLEL_MAX) {
+            let is_beaten = self.take_some(leases.to_vec()).await?;
+            if is_beaten {
+                let jitter = self.parts.rng.duration_to(self.parts.settings.failover_time / 100);
+                self.look_again = Some(self.parts.clock.monotonic().after(jitter));
+                break;
+            }
+        }
+        self.is_taking = false;
+        Ok(())
+    }
+
+    /// Returns whether somebody else was faster.
+    async fn take_some(&mut self, leases: Vec<Lease>) -> Result<bool, TableError> {
         let (table, clock, me) = (self.parts.table.clone(), self.parts.clock.clone(), self.parts.id.clone());
-        let takes = futures::stream::iter(wanted).map(|lease| {
+        let takes = futures::stream::iter(leases).map(|lease| {
             let (table, clock, update) = (table.clone(), clock.clone(), lease.take(&me));
             async move {
                 let sent_at = clock.monotonic();
@@ -226,18 +246,16 @@ impl<F: ProcessorFactory> Running<F> {
             }
         });
         let mut takes = std::pin::pin!(takes.buffer_unordered(TAKES_PARALLEL_MAX));
-        let mut failed = None;
+        let (mut is_beaten, mut failed) = (false, None);
         while let Some((lease, sent_at, result)) = takes.next().await {
             match result {
                 Ok(Claim::Won(row)) => self.hold(row, lease.owner, sent_at),
-                // Somebody else was faster.
-                Ok(Claim::Lost(_)) => {}
+                Ok(Claim::Lost(row)) => is_beaten |= row.is_some_and(|row| row.owner != lease.owner),
                 // If it was applied all the same, the next look finds a row that names this worker.
                 Err(error) => failed = Some(error),
             }
         }
-        self.is_taking = false;
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(is_beaten), Err)
     }
 
     fn hold(&mut self, lease: Lease, previous: Option<crate::stream::WorkerId>, taken_at: Moment) {
