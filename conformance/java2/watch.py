@@ -93,7 +93,13 @@ class Watch(threading.Thread):
 
 
 def owner(row):
-    return row.get("leaseOwner", {}).get("S")
+    """Who processes the shard: while a hand-off is pending, still the one it is asked of."""
+    return row.get("checkpointOwner", row.get("leaseOwner", {})).get("S")
+
+
+def next_owner(row):
+    """Who waits for a pending hand-off."""
+    return row["leaseOwner"]["S"] if "checkpointOwner" in row else None
 
 
 def checkpoint(row):

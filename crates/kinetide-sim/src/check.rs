@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use kinetide::stream::{Checkpoint, ShardId, WorkerId};
 
-use crate::history::{Entry, Life, Tenure, What};
+use crate::history::{Entry, Life, Row, Tenure, What};
 use crate::processor::number;
 
 /// A rule that was broken.
@@ -125,6 +125,12 @@ pub fn covered(checkpoint: &Checkpoint) -> u64 {
         Checkpoint::ShardEnd => u64::MAX,
         _ => 0,
     }
+}
+
+/// Who processes the shard of this row.
+#[must_use]
+pub fn actual_owner(row: &Row) -> Option<&WorkerId> {
+    row.checkpoint_owner.as_ref().or(row.owner.as_ref())
 }
 
 /// A rule: when it was broken, and how.

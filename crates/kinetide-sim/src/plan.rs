@@ -184,6 +184,8 @@ fn draw_settings(shards: usize, rng: &mut Rng) -> Settings {
     let failover_time = Duration::from_secs(4 + rng.below(12) as u64);
     Settings {
         failover_time,
+        graceful_hand_off: rng.below(4) > 0,
+        hand_off_time: Duration::from_secs(2 + rng.below(30) as u64),
         takeover: if rng.below(4) == 0 { Takeover::Frugal } else { Takeover::Prompt },
         upkeep_interval: Duration::from_secs(10 + rng.below(30) as u64),
         leases_stolen_max: u32::try_from(stolen).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),

@@ -19,6 +19,7 @@ enum Change {
     Retake,
     Steal,
     Expiry,
+    HandOff,
 }
 
 /// Counts over many runs.
@@ -51,8 +52,13 @@ impl Summary {
                 What::Processed { .. } => self.processed += 1,
                 What::Write { operation, key, before, after } => {
                     let still = moved_at.insert(key, entry.at).map_or(0, |at| entry.at - at);
-                    let (Some(before), Some(after), "take") = (before, after, *operation) else { continue };
+                    let (Some(before), Some(after)) = (before, after) else { continue };
+                    let is_handed = *operation == "release" && before.checkpoint_owner.is_some();
+                    if *operation != "take" && !is_handed {
+                        continue;
+                    }
                     let change = match &before.owner {
+                        _ if is_handed => Change::HandOff,
                         None => Change::Take,
                         owner if *owner == after.owner => Change::Retake,
                         _ if u128::from(still) > failover_millis => Change::Expiry,
@@ -77,7 +83,7 @@ impl Summary {
         }
         let can = |fault| scenario.is_none_or(|scenario| scenario.can(fault));
         let faults = Fault::ALL.into_iter().filter(|fault| can(*fault) && !self.faults.contains_key(fault));
-        let changes = [Change::Take, Change::Steal, Change::Expiry].into_iter();
+        let changes = [Change::Take, Change::Steal, Change::Expiry, Change::HandOff].into_iter();
         let changes = changes.filter(|change| !self.changes.contains_key(change));
         faults.map(|fault| format!("{fault:?}")).chain(changes.map(|change| format!("{change:?}"))).collect()
     }
@@ -92,7 +98,7 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "  {:<16} {:>10}", "records put", self.records)?;
         writeln!(f, "  {:<16} {:>10}", "processed", self.processed)?;
-        for change in [Change::Take, Change::Retake, Change::Steal, Change::Expiry] {
+        for change in [Change::Take, Change::Retake, Change::Steal, Change::Expiry, Change::HandOff] {
             let count = self.changes.get(&change).copied().unwrap_or(0);
             writeln!(f, "  {:<16} {count:>10}", format!("{change:?}"))?;
         }

@@ -1,4 +1,5 @@
 //! Who should own what: pure plans over a snapshot of the lease table.
 
+pub mod hand_off;
 pub mod observe;
 pub mod take;

@@ -52,6 +52,20 @@ pub enum Event {
         /// Grows with every change of owner.
         fencing_token: u64,
     },
+    /// Another worker waits for a lease that this one holds: its processor is asked to finish.
+    HandOffRequested {
+        /// The shard.
+        shard: ShardId,
+        /// Who waits.
+        next: Option<WorkerId>,
+    },
+    /// This worker asked for a lease that another one holds.
+    HandOffAsked {
+        /// The shard.
+        shard: ShardId,
+        /// Who holds it.
+        owner: Option<WorkerId>,
+    },
     /// This worker no longer holds a lease.
     LeaseEnded {
         /// The shard.
@@ -175,6 +189,8 @@ impl fmt::Display for Event {
                 write!(f, "took {shard} from {previous} at {checkpoint}")
             }
             Self::LeaseTaken { shard, previous: None, checkpoint, .. } => write!(f, "took {shard} at {checkpoint}"),
+            Self::HandOffRequested { shard, next } => write!(f, "{} waits for {shard}", name(next.as_ref())),
+            Self::HandOffAsked { shard, owner } => write!(f, "asked {} for {shard}", name(owner.as_ref())),
             Self::LeaseEnded { shard, reason } => write!(f, "no longer hold {shard}: {reason}"),
             Self::ConsumerState { shard, state } => write!(f, "{shard} is {state}"),
             Self::WaitingOnParent { shard, parent } => write!(f, "{shard} waits until {parent} is finished"),
@@ -218,6 +234,10 @@ impl fmt::Display for Event {
             Self::WorkerStopped => f.write_str("worker stopped"),
         }
     }
+}
+
+fn name(worker: Option<&WorkerId>) -> &str {
+    worker.map_or("nobody", WorkerId::as_str)
 }
 
 fn join(shards: &[ShardId]) -> String {

@@ -24,6 +24,12 @@ pub struct Settings {
     /// Leases taken from a live, busier worker in one look at the table at most. More balances sooner and makes more
     /// duplicates at once. Default 1.
     pub leases_stolen_max: NonZeroU32,
+    /// Asks a busier worker to hand a lease over, once its processor has checkpointed, instead of taking it away: no record
+    /// comes twice. One that does not answer within a failover time, like a Java worker of 1.x or 2.x, is not asked again.
+    /// Default true.
+    pub graceful_hand_off: bool,
+    /// How long such a hand-off waits for the processor. Default 30 s, at least 1 s.
+    pub hand_off_time: Duration,
     /// Leases unowned or unmoved for three failover times are taken at once and in any number. Default true.
     pub priority_lease_assignment: bool,
     /// Lease renewals under way at once. Default 20.
@@ -111,6 +117,8 @@ impl Default for Settings {
             takeover: Takeover::Prompt,
             leases_per_worker_max: nonzero(2_147_483_647),
             leases_stolen_max: NonZeroU32::MIN,
+            graceful_hand_off: true,
+            hand_off_time: Duration::from_secs(30),
             priority_lease_assignment: true,
             lease_renewals_parallel_max: nonzero_size(20),
             skip_shard_sync_if_leases_exist: false,
@@ -184,7 +192,11 @@ impl Settings {
                 return refuse("takeover", format!("{renew:?} and {look:?}"), fix);
             }
         }
-        for (name, wait) in [("upkeep_interval", self.upkeep_interval), ("stall_time", self.stall_time)] {
+        for (name, wait) in [
+            ("upkeep_interval", self.upkeep_interval),
+            ("stall_time", self.stall_time),
+            ("hand_off_time", self.hand_off_time),
+        ] {
             if wait < Duration::from_secs(1) {
                 return refuse(name, format!("{wait:?}"), "give at least 1 s");
             }

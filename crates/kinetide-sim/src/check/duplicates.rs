@@ -59,7 +59,7 @@ fn across_tenures(view: &View<'_>) -> Vec<(u64, String)> {
         match &entry.what {
             What::Write { operation, key, after: Some(after), .. } => {
                 rows.insert((key, after.counter), &after.checkpoint);
-                if *operation != "release" {
+                if matches!(*operation, "take" | "renew" | "checkpoint" | "prepare") {
                     written_at.insert((entry.who, key), entry.at);
                 }
             }

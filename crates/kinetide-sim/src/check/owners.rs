@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::View;
-use crate::history::{Life, Row, What};
+use super::{View, actual_owner};
+use crate::history::{Life, What};
 
 /// Checks it.
 #[must_use]
@@ -41,10 +41,6 @@ pub fn check(view: &View<'_>) -> Vec<(u64, String)> {
         }
     }
     broken
-}
-
-fn actual_owner(row: &Row) -> Option<&kinetide::stream::WorkerId> {
-    row.checkpoint_owner.as_ref().or(row.owner.as_ref())
 }
 
 #[cfg(test)]

@@ -31,11 +31,12 @@ impl<'a> Snapshot<'a> {
         lease.owner.is_none() && lease.checkpoint_owner.is_none() || is_expired
     }
 
-    /// The open leases: free or expired ones, and those that live, by owner.
+    /// The open leases: free or expired ones, and those that live, by owner; one that is being handed over belongs to
+    /// whoever waits for it, as every worker counts it.
     fn sort_leases(&self, settings: &Settings) -> (Vec<&'a Lease>, BTreeMap<&'a WorkerId, Vec<&'a Lease>>) {
         let (mut available, mut owned) = (Vec::new(), BTreeMap::from([(self.me, Vec::new())]));
         for lease in self.leases.iter().filter(|lease| !lease.is_finished()) {
-            match lease.actual_owner() {
+            match lease.owner.as_ref() {
                 Some(owner) if !self.is_available(lease, settings) => {
                     owned.entry(owner).or_insert_with(Vec::new).push(lease)
                 }
@@ -46,9 +47,27 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// The leases to take, in order.
+/// What to take.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan<'a> {
+    /// These are free, or their owners are dead.
+    Free(Vec<&'a Lease>),
+    /// These belong to the busiest worker, which is alive.
+    Owned(Vec<&'a Lease>),
+}
+
+impl<'a> Plan<'a> {
+    /// The leases, in order.
+    #[must_use]
+    pub fn leases(&self) -> &[&'a Lease] {
+        let (Self::Free(leases) | Self::Owned(leases)) = self;
+        leases
+    }
+}
+
+/// Which leases to take.
 #[must_use]
-pub fn plan<'a>(snapshot: Snapshot<'a>, settings: &Settings, rng: &mut Rng) -> Vec<&'a Lease> {
+pub fn plan<'a>(snapshot: Snapshot<'a>, settings: &Settings, rng: &mut Rng) -> Plan<'a> {
     let (mut available, owned) = snapshot.sort_leases(settings);
     let leases = available.len() + owned.values().map(Vec::len).sum::<usize>();
     let mine = owned[snapshot.me].len();
@@ -64,15 +83,15 @@ pub fn plan<'a>(snapshot: Snapshot<'a>, settings: &Settings, rng: &mut Rng) -> V
         oldest.retain(|lease| snapshot.observations.watched_still_for(&lease.key, snapshot.now) > long);
         if !oldest.is_empty() {
             oldest.truncate(most.saturating_sub(mine));
-            return oldest;
+            return Plan::Free(oldest);
         }
     }
     let need = target.saturating_sub(mine);
     if !available.is_empty() {
         available.truncate(need);
-        return available;
+        return Plan::Free(available);
     }
-    steal(&owned, need, target, settings, rng)
+    Plan::Owned(steal(&owned, need, target, settings, rng))
 }
 
 /// An equal share, rounded up; one lease each if there are more workers than leases.
@@ -129,7 +148,7 @@ mod tests {
         observations.update(leases, now);
         let me = worker(me);
         let snapshot = Snapshot { leases, observations: &observations, me: &me, now };
-        plan(snapshot, settings, &mut Rng::seeded(1)).iter().map(|lease| lease.key.to_string()).collect()
+        plan(snapshot, settings, &mut Rng::seeded(1)).leases().iter().map(|lease| lease.key.to_string()).collect()
     }
 
     fn frugal() -> Settings {
@@ -156,7 +175,7 @@ mod tests {
             leases[0].counter += 1;
             observations.update(&leases, now);
             let snapshot = Snapshot { leases: &leases, observations: &observations, me: &me, now };
-            plan(snapshot, &Settings::default(), &mut Rng::seeded(1)).len()
+            plan(snapshot, &Settings::default(), &mut Rng::seeded(1)).leases().len()
         };
         assert_eq!((plan_at(100), plan_at(129), plan_at(131)), (4, 4, 6));
     }
@@ -207,7 +226,8 @@ mod tests {
                     observations.update(&rows, now);
                     let me = worker(index);
                     let snapshot = Snapshot { leases: &rows, observations: &observations, me: &me, now };
-                    let keys: Vec<_> = plan(snapshot, &settings, &mut rng).iter().map(|lease| lease.key.clone()).collect();
+                    let planned = plan(snapshot, &settings, &mut rng);
+                    let keys: Vec<_> = planned.leases().iter().map(|lease| lease.key.clone()).collect();
                     moved_last += keys.len();
                     for row in rows.iter_mut().filter(|row| keys.contains(&row.key)) {
                         row.owner = Some(me.clone());

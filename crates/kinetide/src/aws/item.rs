@@ -256,6 +256,7 @@ impl ExpressionWriter {
             Change::AddCounter => self.add_one(COUNTER),
             Change::Owner(Some(owner)) => self.put(OWNER, text(owner)),
             Change::Owner(None) => self.clear(OWNER),
+            Change::SetCheckpointOwner(owner) => self.put(CHECKPOINT_OWNER, text(owner)),
             Change::ClearCheckpointOwner => self.clear(CHECKPOINT_OWNER),
             Change::OwnerSwitches(switches) => self.put(OWNER_SWITCHES, number(switches)),
             Change::AddOwnerSwitch => self.add_one(OWNER_SWITCHES),
@@ -390,7 +391,7 @@ mod tests {
     #[test]
     fn a_row_without_a_counter_can_be_taken() {
         let lease = Lease { counter: 0, ..full() };
-        let expressions = expressions(&lease.renew());
+        let expressions = expressions(&lease.take(&WorkerId::new("w").unwrap()));
         let expected = "(#leaseCounter = :v0 OR attribute_not_exists(#leaseCounter)) AND attribute_exists(#leaseKey)";
         assert_eq!(expressions.condition, expected);
     }

@@ -253,6 +253,8 @@ impl<P: RecordProcessor> Consumer<P> {
                     self.report(&batch, started);
                     return Ok(None);
                 }
+                // Its checkpoint was refused because the lease is gone: that is no failure of the processor.
+                Err(error) if self.handle.loss().is_some() && !error.is_fatal() => return Ok(Some(Interrupt::Lost)),
                 Err(error) => {
                     self.checkpointer.limits().call_failed();
                     self.judge("processRecords", error, &mut attempts).await?;
@@ -435,7 +437,7 @@ impl<P: RecordProcessor> Consumer<P> {
     fn interrupted(&self) -> Option<Interrupt> {
         match self.handle.loss() {
             Some(_) => Some(Interrupt::Lost),
-            None => self.context.stop.is_asked().then_some(Interrupt::Stop),
+            None => (self.context.stop.is_asked() || self.handle.is_wanted()).then_some(Interrupt::Stop),
         }
     }
 }
@@ -449,12 +451,13 @@ impl Interrupt {
     }
 }
 
-/// Resolves when the lease is lost or a stop is asked for.
+/// Resolves when the lease is lost, a stop is asked for, or another worker waits for the lease.
 async fn interrupt(handle: &LeaseHandle, stop: &Stop) -> Interrupt {
     tokio::select! {
         biased;
         _ = handle.lost() => Interrupt::Lost,
         () = stop.asked() => Interrupt::Stop,
+        () = handle.wanted() => Interrupt::Stop,
     }
 }
 

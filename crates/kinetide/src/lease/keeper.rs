@@ -8,6 +8,7 @@
 //!   start → Held ◄──────────────────────────────────────────────┘
 //!            ├─ somebody else's counter or owner ─► Lost
 //!            ├─ row deleted: written again as it was ─► Held
+//!            ├─ another worker asks for it ─► Held; the consumer finishes, or its time is over ─► handed over: Lost
 //!            ├─ not renewed for a failover time ──► Lost
 //!            └─ release ──────────────────────────► Lost (by ourselves)
 //! ```
@@ -78,6 +79,7 @@ pub struct LeaseHandle {
     key: LeaseKey,
     commands: mpsc::Sender<Command>,
     loss: watch::Receiver<Option<LossReason>>,
+    wanted: watch::Receiver<bool>,
 }
 
 impl std::fmt::Debug for Command {
@@ -106,6 +108,21 @@ impl LeaseHandle {
             Ok(reason) => reason.unwrap_or(LossReason::Expired),
             // The keeper ended without a word: it was dropped with its worker.
             Err(_) => LossReason::Expired,
+        }
+    }
+
+    /// True while another worker waits for it.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
+    }
+
+    /// Waits until another worker waits for it.
+    pub async fn wanted(&self) {
+        let mut wanted = self.wanted.clone();
+        if wanted.wait_for(|is_wanted| *is_wanted).await.is_err() {
+            // The keeper is gone, which is told as a loss.
+            std::future::pending().await
         }
     }
 
@@ -161,6 +178,8 @@ pub struct KeeperContext {
     pub failover_time: Duration,
     /// How often it is renewed.
     pub renew_interval: Duration,
+    /// How long a hand-off waits for the processor.
+    pub hand_off_time: Duration,
     /// Bounds the renewals under way at once.
     pub renewals: Arc<Semaphore>,
 }
@@ -175,6 +194,9 @@ pub struct Keeper {
     rng: Rng,
     commands: mpsc::Receiver<Command>,
     loss: watch::Sender<Option<LossReason>>,
+    wanted: watch::Sender<bool>,
+    /// When the lease is handed over, whether its processor has finished or not.
+    hand_over_at: Option<Moment>,
 }
 
 /// How a series of attempts to write ended.
@@ -190,18 +212,26 @@ impl Keeper {
     pub fn new(context: KeeperContext, lease: Lease, taken_at: Moment, rng: Rng) -> (Self, LeaseHandle) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (loss, watcher) = watch::channel(None);
-        let handle = LeaseHandle { key: lease.key.clone(), commands: sender, loss: watcher };
-        (Self { context, lease, renewed_at: taken_at, is_unanswered: false, rng, commands, loss }, handle)
+        let (wanted, wanted_watcher) = watch::channel(false);
+        let handle = LeaseHandle { key: lease.key.clone(), commands: sender, loss: watcher, wanted: wanted_watcher };
+        let (is_unanswered, hand_over_at) = (false, None);
+        let keeper =
+            Self { context, lease, renewed_at: taken_at, is_unanswered, rng, commands, loss, wanted, hand_over_at };
+        (keeper, handle)
     }
 
     /// Keeps the lease until it is lost or given back.
     pub async fn run(mut self) {
         let reason = loop {
             let next_renewal = self.renewed_at.after(self.context.renew_interval);
+            let hand_over_at = self.hand_over_at.filter(|at| *at < next_renewal);
             // Commands first: a checkpoint is a renewal, and a release makes one needless.
             let step = tokio::select! {
                 biased;
                 command = self.commands.recv() => self.obey(command).await,
+                () = self.context.clock.sleep_until(hand_over_at.unwrap_or(next_renewal)), if hand_over_at.is_some() => {
+                    self.give_back().await
+                }
                 () = self.context.clock.sleep_until(next_renewal) => self.renew().await,
             };
             if let Some(reason) = step {
@@ -310,6 +340,11 @@ impl Keeper {
                     }
                     continue;
                 }
+                // Only who comes next has changed: the same write again, knowing that.
+                Some(Ok(Claim::Lost(Some(row)))) if self.is_same_tenure(&row) => {
+                    self.note_owners(row);
+                    continue;
+                }
                 Some(Ok(Claim::Lost(Some(_)))) => return Written::Lost(LossReason::Taken),
                 Some(Ok(Claim::Lost(None))) => match self.restore().await {
                     Ok(()) => continue,
@@ -370,10 +405,29 @@ impl Keeper {
         self.is_unanswered && is_one_ahead && row.actual_owner() == Some(&self.context.worker)
     }
 
+    /// True if another worker has asked for the lease, or withdrawn that, since the row was last seen.
+    fn is_same_tenure(&self, row: &Lease) -> bool {
+        let is_changed = (&row.owner, &row.checkpoint_owner) != (&self.lease.owner, &self.lease.checkpoint_owner);
+        row.counter == self.lease.counter && row.actual_owner() == Some(&self.context.worker) && is_changed
+    }
+
     fn adopt(&mut self, row: Lease, renewed_at: Moment) {
-        self.lease = row;
         self.renewed_at = renewed_at;
         self.is_unanswered = false;
+        self.note_owners(row);
+    }
+
+    fn note_owners(&mut self, row: Lease) {
+        self.lease = row;
+        let is_wanted = self.lease.next_owner().is_some();
+        if is_wanted && self.hand_over_at.is_none() {
+            self.hand_over_at = Some(self.context.clock.monotonic().after(self.context.hand_off_time));
+            let (shard, next) = (self.lease.key.clone(), self.lease.next_owner().cloned());
+            self.context.events.emit(Event::HandOffRequested { shard, next });
+        } else if !is_wanted {
+            self.hand_over_at = None;
+        }
+        self.wanted.send_if_modified(|wanted| std::mem::replace(wanted, is_wanted) != is_wanted);
     }
 
     async fn name_children(&mut self, children: Vec<ShardId>) -> Result<(), TableError> {
@@ -388,14 +442,23 @@ impl Keeper {
     }
 
     async fn give_back(&mut self) -> Option<LossReason> {
-        let release = self.lease.release();
         let limit = self.context.renew_interval;
-        match self.context.clock.timeout(limit, self.context.table.update(&release)).await {
-            Ok(Ok(Claim::Lost(_))) => Some(LossReason::Taken),
-            Ok(Ok(Claim::Won(_))) => Some(LossReason::Released),
-            // It runs out by itself.
-            Ok(Err(_)) | Err(_) => Some(LossReason::Expired),
+        let released = self.context.clock.clone().timeout(limit, self.release()).await;
+        // What could not be given back runs out by itself.
+        Some(released.unwrap_or(LossReason::Expired))
+    }
+
+    /// To whoever asked for it, or to nobody.
+    async fn release(&mut self) -> LossReason {
+        for _ in 0..COMMAND_ATTEMPTS_MAX {
+            match self.context.table.update(&self.lease.release()).await {
+                Ok(Claim::Won(_)) => return LossReason::Released,
+                Ok(Claim::Lost(Some(row))) if self.is_ours(&row) || self.is_same_tenure(&row) => self.lease = row,
+                Ok(Claim::Lost(_)) => return LossReason::Taken,
+                Err(_) => return LossReason::Expired,
+            }
         }
+        LossReason::Expired
     }
 
     fn time_left(&self) -> Duration {

@@ -5,7 +5,8 @@
 //! both kinds can share a table.
 //!
 //! Invariants:
-//! - whoever changes the owner or the checkpoint moves the counter, so the holder of an older copy loses its next write;
+//! - whoever changes the actual owner or the checkpoint moves the counter, so the holder of an older copy loses its next
+//!   write;
 //! - no transition lowers a checkpoint, and none but the deletion of a finished lease removes one; [`Lease::reopen`] is for
 //!   a row whose shard is gone and whose key names another shard now.
 
@@ -64,6 +65,8 @@ pub enum Change {
     AddCounter,
     /// Sets or clears the owner.
     Owner(Option<WorkerId>),
+    /// Sets the checkpoint owner: a hand-off is pending.
+    SetCheckpointOwner(WorkerId),
     /// Clears the checkpoint owner.
     ClearCheckpointOwner,
     /// Sets the owner switches.
@@ -140,16 +143,58 @@ impl Lease {
         self.checkpoint_owner.as_ref().or(self.owner.as_ref())
     }
 
+    /// The worker that waits for it, while a hand-off is pending.
+    #[must_use]
+    pub fn next_owner(&self) -> Option<&WorkerId> {
+        let next = self.owner.as_ref()?;
+        self.checkpoint_owner.as_ref().filter(|current| *current != next).map(|_| next)
+    }
+
     /// True if the shard is done.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.checkpoint == Checkpoint::ShardEnd
     }
 
-    /// Keeps it for another failover time.
+    /// Keeps it for another failover time. Refused when a hand-off was requested that is not known here yet: so the owner
+    /// learns of it.
     #[must_use]
     pub fn renew(&self) -> LeaseUpdate {
-        self.update("renew", vec![Require::Counter(self.counter)], vec![Change::Counter(self.counter + 1)])
+        let mut require = vec![Require::Counter(self.counter)];
+        if self.checkpoint_owner.is_none() {
+            require.push(Require::CheckpointOwner(None));
+        }
+        self.update("renew", require, vec![Change::Counter(self.counter + 1)])
+    }
+
+    /// Asks its owner to hand it over. The counter stays, so the owner's next write is not lost, and it goes on until its
+    /// processor has checkpointed.
+    #[must_use]
+    pub fn request_hand_off(&self, next: &WorkerId) -> LeaseUpdate {
+        let require = vec![Require::Owner(self.owner.clone()), Require::CheckpointOwner(None)];
+        let mut changes = vec![Change::Owner(Some(next.clone()))];
+        changes.extend(self.owner.clone().map(Change::SetCheckpointOwner));
+        self.update("request_hand_off", require, changes)
+    }
+
+    /// Takes such a request back: the lease stays with whom it was.
+    #[must_use]
+    pub fn withdraw_hand_off(&self) -> LeaseUpdate {
+        let require = vec![Require::Owner(self.owner.clone()), Require::CheckpointOwner(self.checkpoint_owner.clone())];
+        let changes = vec![Change::Owner(self.checkpoint_owner.clone()), Change::ClearCheckpointOwner];
+        self.update("withdraw_hand_off", require, changes)
+    }
+
+    /// Clears what a hand-off left behind when its old owner does not hold the lease any more; whoever owns it by now goes
+    /// on undisturbed.
+    #[must_use]
+    pub fn forget_hand_off(&self) -> LeaseUpdate {
+        let require = vec![
+            Require::Counter(self.counter),
+            Require::Owner(self.owner.clone()),
+            Require::CheckpointOwner(self.checkpoint_owner.clone()),
+        ];
+        self.update("forget_hand_off", require, vec![Change::ClearCheckpointOwner])
     }
 
     /// Makes `worker` its owner, whether it is free or owned by somebody else.
@@ -168,13 +213,11 @@ impl Lease {
         self.update("take", vec![Require::Counter(self.counter)], changes)
     }
 
-    /// Gives it back: no owner, and a counter that tells everybody.
+    /// Gives it back: no owner, or the one that waits for it, and a counter that tells everybody.
     #[must_use]
     pub fn release(&self) -> LeaseUpdate {
         let mut changes = vec![Change::ClearCheckpointOwner, Change::AddCounter];
-        if self.checkpoint_owner.is_none() {
-            changes.push(Change::Owner(None));
-        }
+        changes.push(if self.checkpoint_owner.is_none() { Change::Owner(None) } else { Change::AddOwnerSwitch });
         let require = vec![Require::Owner(self.owner.clone()), Require::CheckpointOwner(self.checkpoint_owner.clone())];
         self.update("release", require, changes)
     }
@@ -271,6 +314,7 @@ impl Lease {
                 Change::Counter(counter) => self.counter = counter,
                 Change::AddCounter => self.counter += 1,
                 Change::Owner(owner) => self.owner = owner,
+                Change::SetCheckpointOwner(owner) => self.checkpoint_owner = Some(owner),
                 Change::ClearCheckpointOwner => self.checkpoint_owner = None,
                 Change::OwnerSwitches(switches) => self.owner_switches = switches,
                 Change::AddOwnerSwitch => self.owner_switches += 1,
@@ -336,6 +380,26 @@ mod tests {
         let pending = Lease { owner: Some(worker("b")), checkpoint_owner: Some(worker("a")), ..lease() };
         let released = apply(&pending, &pending.release()).unwrap();
         assert_eq!((released.owner, released.checkpoint_owner), (Some(worker("b")), None));
+    }
+
+    #[test]
+    fn a_hand_off_is_noticed_by_the_owner_and_by_nobody_else() {
+        let (a, b) = (worker("a"), worker("b"));
+        let owned = apply(&lease(), &lease().take(&a)).unwrap();
+        let pending = apply(&owned, &owned.request_hand_off(&b)).unwrap();
+        assert_eq!(
+            (pending.actual_owner(), pending.next_owner(), pending.counter),
+            (Some(&a), Some(&b), owned.counter)
+        );
+        assert_eq!(apply(&pending, &owned.renew()), None, "so the owner looks");
+        let renewed = apply(&pending, &pending.renew()).unwrap();
+        assert!(apply(&renewed, &renewed.request_hand_off(&worker("c"))).is_none(), "one at a time");
+        let handed = apply(&renewed, &renewed.release()).unwrap();
+        assert_eq!((handed.owner.clone(), handed.next_owner(), handed.owner_switches), (Some(b), None, 1));
+        let back = apply(&renewed, &renewed.withdraw_hand_off()).unwrap();
+        assert_eq!((back.owner, back.checkpoint_owner, back.counter), (Some(a), None, renewed.counter));
+        let forgotten = apply(&renewed, &renewed.forget_hand_off()).unwrap();
+        assert_eq!((forgotten.next_owner(), forgotten.counter), (None, renewed.counter));
     }
 
     #[test]

@@ -13,8 +13,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{Mode, Parts, Worker, start, upkeep};
+use crate::assignment::hand_off::HandOffs;
 use crate::assignment::observe::Observations;
-use crate::assignment::take::{self, Snapshot};
+use crate::assignment::take::{self, Plan, Snapshot};
 use crate::clock::Moment;
 use crate::consumer::run::{Consumer, ConsumerContext, Failure};
 use crate::consumer::state::Outcome;
@@ -29,6 +30,8 @@ use crate::retrieval::prefetch::Budget;
 
 /// Takes under way at once.
 const TAKES_PARALLEL_MAX: usize = 16;
+/// Time between two looks while another worker is asked for a lease.
+const WAITING_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long leases are given back for when there is no time.
 const RELEASE_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -50,7 +53,10 @@ struct Running<F> {
     keeper_context: KeeperContext,
     consumer_context: ConsumerContext,
     observations: Observations,
+    hand_offs: HandOffs,
     held: BTreeMap<LeaseKey, LeaseHandle>,
+    /// Leases that are being given back.
+    leaving: BTreeMap<LeaseKey, LeaseHandle>,
     consumers: JoinSet<Result<Outcome, Failure>>,
     consumer_keys: HashMap<Id, (LeaseKey, Progress)>,
     watch: Watch,
@@ -77,6 +83,7 @@ impl<F: ProcessorFactory> Running<F> {
             events: parts.events.clone(),
             failover_time: parts.settings.failover_time,
             renew_interval: parts.settings.renew_interval(),
+            hand_off_time: parts.settings.hand_off_time,
             renewals: Arc::new(Semaphore::new(parts.settings.lease_renewals_parallel_max.get())),
         };
         let consumer_context = ConsumerContext {
@@ -97,7 +104,9 @@ impl<F: ProcessorFactory> Running<F> {
             keeper_context,
             consumer_context,
             observations: Observations::default(),
+            hand_offs: HandOffs::default(),
             held: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             consumers: JoinSet::new(),
             consumer_keys: HashMap::new(),
             watch: Watch::default(),
@@ -181,16 +190,53 @@ impl<F: ProcessorFactory> Running<F> {
         self.next_expiry = self.observations.next_expiry(others, now, self.parts.settings.failover_time);
         self.look_interval = self.parts.settings.look_interval(count_workers(&leases));
         self.tell_stalls(&leases, now);
+        let overdue = self.hand_offs.update(&leases, &self.parts.id, now, &self.parts.settings);
         let snapshot = Snapshot { leases: &leases, observations: &self.observations, me: &self.parts.id, now };
         let planned = take::plan(snapshot, &self.parts.settings, &mut self.parts.rng);
-        // A row that names this worker and is not held: left from before a restart, or from a loss that was not one.
+        let (asked, planned) = self.whom_to_ask(&planned);
+        // A row that names this worker and is not held: left from before a restart, handed over, or lost and not lost.
         let is_own = |lease: &&Lease| lease.owner.as_ref() == Some(&self.parts.id) && lease.checkpoint_owner.is_none();
         let own = leases.iter().filter(|lease| !lease.is_finished()).filter(is_own);
-        let mut wanted: Vec<&Lease> = planned.into_iter().chain(own).collect();
-        wanted.retain(|lease| !self.held.contains_key(&lease.key));
+        let mut wanted: Vec<&Lease> = planned.into_iter().chain(own).chain(overdue).collect();
+        wanted.retain(|lease| !self.has(&lease.key));
         wanted.sort_by(|a, b| a.key.cmp(&b.key));
         wanted.dedup_by(|a, b| a.key == b.key);
-        self.take(wanted.into_iter().cloned().collect()).await
+        let (wanted, asked) = (wanted.into_iter().cloned().collect(), asked.into_iter().cloned().collect());
+        self.forget_hand_offs(&leases).await?;
+        self.take(wanted).await?;
+        self.ask_for(asked).await
+    }
+
+    /// The leases whose owners are asked for them, and those that are taken.
+    fn whom_to_ask<'a>(&self, planned: &Plan<'a>) -> (Vec<&'a Lease>, Vec<&'a Lease>) {
+        let Plan::Owned(leases) = planned else { return (Vec::new(), planned.leases().to_vec()) };
+        let may_ask = |lease: &&Lease| lease.owner.as_ref().is_some_and(|owner| self.hand_offs.may_ask(owner));
+        leases.iter().partition(|lease| self.parts.settings.graceful_hand_off && may_ask(lease))
+    }
+
+    async fn ask_for(&mut self, leases: Vec<Lease>) -> Result<(), TableError> {
+        for lease in leases {
+            let now = self.parts.clock.monotonic();
+            if let Claim::Won(_) = self.parts.table.update(&lease.request_hand_off(&self.parts.id)).await? {
+                self.hand_offs.ask(&lease, now);
+                self.parts.events.emit(Event::HandOffAsked { shard: lease.key, owner: lease.owner });
+            }
+        }
+        if self.hand_offs.is_waiting() {
+            let soon = self.parts.clock.monotonic().after(WAITING_LOOK_INTERVAL);
+            self.look_again = Some(self.look_again.map_or(soon, |at| at.min(soon)));
+        }
+        Ok(())
+    }
+
+    /// A hand-off from this worker that it does not hold up any more: somebody else took the lease, and left that behind.
+    async fn forget_hand_offs(&mut self, leases: &[Lease]) -> Result<(), TableError> {
+        let is_mine = |lease: &&Lease| lease.checkpoint_owner.as_ref() == Some(&self.parts.id);
+        for lease in leases.iter().filter(is_mine).filter(|lease| !self.has(&lease.key)) {
+            // If it has moved on meanwhile, the next look sees how.
+            self.parts.table.update(&lease.forget_hand_off()).await?;
+        }
+        Ok(())
     }
 
     /// Leases that stand still are everybody's business, consumers this worker's own.
@@ -204,10 +250,11 @@ impl<F: ProcessorFactory> Running<F> {
         events.into_iter().for_each(|event| self.parts.events.emit(event));
     }
 
-    /// A row that names another owner ends a tenure now, and not at the next renewal.
+    /// A row that names another owner, present or next, is acted on now, and not at the next renewal.
     fn verify_held(&self, leases: &[Lease]) {
-        for lease in leases.iter().filter(|lease| lease.actual_owner() != Some(&self.parts.id)) {
-            if let Some(handle) = self.held.get(&lease.key) {
+        for lease in leases.iter().filter(|lease| lease.owner.as_ref() != Some(&self.parts.id)) {
+            let handle = self.held.get(&lease.key);
+            if let Some(handle) = handle.filter(|handle| lease.next_owner().is_none() || !handle.is_wanted()) {
                 handle.verify();
             }
         }
@@ -217,6 +264,7 @@ impl<F: ProcessorFactory> Running<F> {
     fn forget_lost(&mut self) {
         let running: BTreeSet<_> = self.consumer_keys.values().map(|(key, _)| key).collect();
         self.held.retain(|key, handle| handle.loss().is_none() || running.contains(key));
+        self.leaving.retain(|_, handle| handle.loss().is_none());
     }
 
     /// Takes these leases, as long as nobody else takes them too: then the picture they were chosen from is old, and a new
@@ -312,8 +360,14 @@ impl<F: ProcessorFactory> Running<F> {
         Failure::Stop
     }
 
+    /// True while this worker holds the lease, or has yet to give it back.
+    fn has(&self, key: &LeaseKey) -> bool {
+        self.held.contains_key(key) || self.leaving.contains_key(key)
+    }
+
     fn give_back(&mut self, key: &LeaseKey) {
         if let Some(handle) = self.held.remove(key) {
+            self.leaving.insert(key.clone(), handle.clone());
             self.background.spawn(async move { handle.release().await });
         }
     }
@@ -350,7 +404,7 @@ impl<F: ProcessorFactory> Running<F> {
             self.give_back(&key);
         }
         let all_ended = async {
-            if self.is_taking {
+            if self.is_taking || self.hand_offs.is_waiting() {
                 self.release_strays().await;
             }
             while self.background.join_next().await.is_some() {}
@@ -360,13 +414,14 @@ impl<F: ProcessorFactory> Running<F> {
         }
     }
 
-    /// Gives back leases that were won by takes nobody waited for.
+    /// Gives back leases that were won by takes nobody waited for, and those that were asked for and have not come.
     async fn release_strays(&mut self) {
         let Ok(leases) = self.parts.table.list().await else { return };
         let me = Some(&self.parts.id);
         for lease in leases.iter().filter(|lease| lease.owner.as_ref() == me && !self.held.contains_key(&lease.key)) {
+            let update = if lease.next_owner().is_some() { lease.withdraw_hand_off() } else { lease.release() };
             // If it fails, the lease runs out by itself.
-            let _ = self.parts.table.update(&lease.release()).await;
+            let _ = self.parts.table.update(&update).await;
         }
     }
 }

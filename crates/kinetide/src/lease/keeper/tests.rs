@@ -88,6 +88,7 @@ async fn hold() -> World {
         events: Events::default(),
         failover_time: Duration::from_secs(10),
         renew_interval: Duration::from_millis(3_308),
+        hand_off_time: Duration::from_secs(30),
         renewals: Arc::new(Semaphore::new(1)),
     };
     let key = lease.key.clone();
@@ -269,4 +270,67 @@ async fn giving_back_clears_the_owner_and_keeps_the_checkpoint() {
     let row = world.row().await;
     assert_eq!((row.owner, row.checkpoint), (None, at(5)));
     assert_eq!(world.handle.lost().await, LossReason::Released);
+}
+
+impl World {
+    /// Another worker asks for the lease.
+    async fn ask(&self) {
+        let claim = self.table.update(&self.row().await.request_hand_off(&"next".parse().unwrap())).await.unwrap();
+        assert!(matches!(claim, Claim::Won(_)), "{claim:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hand_off_is_noticed_and_the_lease_kept_until_the_processor_has_finished() {
+    let world = hold().await;
+    world.ask().await;
+    world.wait(20).await;
+    assert!(world.handle.is_wanted() && world.handle.loss().is_none());
+    world.handle.checkpoint(at(5)).await.unwrap();
+    world.handle.release().await;
+    let row = world.row().await;
+    assert_eq!((row.owner, row.checkpoint_owner), (Some("next".parse().unwrap()), None));
+    assert_eq!((row.checkpoint, row.owner_switches), (at(5), 1));
+    assert_eq!(world.handle.lost().await, LossReason::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_does_not_finish_loses_the_lease_to_whoever_waits() {
+    let world = hold().await;
+    world.ask().await;
+    assert_eq!(world.handle.lost().await, LossReason::Released);
+    assert_eq!(world.row().await.owner, Some("next".parse().unwrap()));
+    assert!((30..35).contains(&world.clock.monotonic().since(crate::clock::Moment::at(Duration::ZERO)).as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_during_a_hand_off_is_settled_too() {
+    let world = hold().await;
+    world.ask().await;
+    world.handle.verify();
+    world.wait(1).await;
+    world.fail(&[Fault::AnswerLost]);
+    world.wait(10).await;
+    assert_eq!((world.handle.is_wanted(), world.handle.loss()), (true, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_given_back_before_the_request_was_noticed_goes_to_whoever_waits() {
+    let world = hold().await;
+    world.ask().await;
+    world.handle.release().await;
+    assert_eq!(world.row().await.owner, Some("next".parse().unwrap()));
+    assert_eq!(world.handle.lost().await, LossReason::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_withdrawn_leaves_the_lease_as_it_was() {
+    let world = hold().await;
+    world.ask().await;
+    world.wait(5).await;
+    assert!(world.handle.is_wanted());
+    world.table.update(&world.row().await.withdraw_hand_off()).await.unwrap();
+    world.wait(60).await;
+    assert!(!world.handle.is_wanted() && world.handle.loss().is_none());
+    assert_eq!(world.row().await.owner, Some("me".parse().unwrap()));
 }

@@ -27,7 +27,6 @@ const FAN_OUT: &str = "enhanced fan-out";
 const BALANCE: &str = "assignment by worker utilisation";
 const PUBLISH: &str = "CloudWatch metrics";
 const SYNC: &str = "shard synchronisation and lease clean-up";
-const HANDOFF: &str = "graceful lease hand-off";
 const MIGRATION: &str = "migration between KCL versions";
 const TUNING: &str = "tuning of tables";
 const ENDPOINTS: &str = "per-service client options";
@@ -340,7 +339,8 @@ pub const ROWS: &[Row] = &[
     )
     .bean(HANDOFF_BEAN)
     .since("3.0.0")
-    .planned(HANDOFF),
+    .bounds(Bounds::AtLeast(1_000))
+    .time("hand_off_time", |settings, time| settings.hand_off_time = time),
     row(
         LEASES,
         "isGracefulLeaseHandoffEnabled",
@@ -350,7 +350,7 @@ pub const ROWS: &[Row] = &[
     )
     .bean(HANDOFF_BEAN)
     .since("3.0.0")
-    .planned(HANDOFF),
+    .flag("graceful_hand_off", |settings, flag| settings.graceful_hand_off = flag),
     balance("inMemoryWorkerMetricsCaptureFrequencyMillis", Kind::Millis, "1000", "How often a worker measures itself."),
     balance(
         "workerMetricsReporterFreqInMillis",
