@@ -224,14 +224,16 @@ impl Keeper {
     pub async fn run(mut self) {
         let reason = loop {
             let next_renewal = self.renewed_at.after(self.context.renew_interval);
-            let hand_over_at = self.hand_over_at.filter(|at| *at < next_renewal);
+            let hand_over_at = self.hand_over_at;
+            let is_over = async || match hand_over_at {
+                Some(at) => self.context.clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            };
             // Commands first: a checkpoint is a renewal, and a release makes one needless.
             let step = tokio::select! {
                 biased;
                 command = self.commands.recv() => self.obey(command).await,
-                () = self.context.clock.sleep_until(hand_over_at.unwrap_or(next_renewal)), if hand_over_at.is_some() => {
-                    self.give_back().await
-                }
+                () = is_over() => self.give_back().await,
                 () = self.context.clock.sleep_until(next_renewal) => self.renew().await,
             };
             if let Some(reason) = step {
