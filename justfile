@@ -28,9 +28,17 @@ tidy:
 demo *args:
     cargo run --release -- demo {{ args }}
 
-# Real clients as judges: python, node; all without a name
+# Real clients as judges: python, node, java2; all without a name
 conformance *names:
     conformance/run {{ names }}
+
+# Fleets in virtual time: `just sim --seeds 0..200`, `just sim --scenario cost`
+sim *args:
+    cargo run --release -p kinetide-sim -- {{ args }}
+
+# The binary against its goals: failover
+bench *args:
+    bench/run {{ args }}
 
 # API documentation, warnings denied
 docs:
