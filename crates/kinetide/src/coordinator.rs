@@ -4,3 +4,5 @@ pub mod audit;
 pub mod cleanup;
 pub mod leader;
 pub mod shard_sync;
+pub mod state;
+pub mod worker_metrics;

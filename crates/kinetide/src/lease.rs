@@ -4,6 +4,7 @@ pub mod keeper;
 pub mod memory;
 pub mod row;
 pub mod table;
+pub mod throughput;
 pub mod usage;
 
 pub use memory::MemoryLeaseTable;
