@@ -58,12 +58,12 @@ pub async fn blockers(world: &World, fleet: &Fleet) -> Vec<String> {
         }
     }
     for shard in &shards {
-        match leases.get(&shard.id) {
+        match leases.get(&LeaseKey::from(shard.id.clone())) {
             None => blockers.push(format!("{} has no lease", shard.id)),
             Some(lease) => blockers.extend(without_live_owner(lease, |owner| held.contains_key(owner))),
         }
     }
-    let closed = rows.iter().filter(|lease| shards.iter().all(|shard| shard.id != lease.key));
+    let closed = rows.iter().filter(|lease| shards.iter().all(|shard| shard.id != lease.key.shard));
     let unfinished = closed.filter(|lease| lease.checkpoint != Checkpoint::ShardEnd);
     blockers.extend(unfinished.map(|lease| format!("{} is closed and stands at {}", lease.key, lease.checkpoint)));
     blockers.extend(imbalance(&held));
@@ -83,10 +83,11 @@ fn without_live_owner(lease: &Lease, is_live: impl Fn(&WorkerId) -> bool) -> Opt
 
 /// A finished lease has no use any more once its parents are gone and every child has got beyond its start.
 fn could_be_deleted(lease: &Lease, leases: &BTreeMap<&LeaseKey, &Lease>) -> bool {
-    let is_started =
-        |child| leases.get(child).is_some_and(|row| matches!(row.checkpoint, Checkpoint::At(_) | Checkpoint::ShardEnd));
-    let has_parents = lease.parents.iter().any(|parent| leases.contains_key(parent));
-    let goes_on = !lease.children.is_empty() && lease.children.iter().all(is_started);
+    let is_started = |child: LeaseKey| {
+        leases.get(&child).is_some_and(|row| matches!(row.checkpoint, Checkpoint::At(_) | Checkpoint::ShardEnd))
+    };
+    let has_parents = lease.parent_keys().any(|parent| leases.contains_key(&parent));
+    let goes_on = !lease.children.is_empty() && lease.child_keys().all(is_started);
     lease.is_finished() && goes_on && !has_parents
 }
 

@@ -89,7 +89,7 @@ impl Store {
     fn note(&self, who: Life, operation: &'static str, before: Option<Lease>, after: Option<&Lease>) {
         let Some(key) = before.as_ref().or(after).map(|lease| lease.key.clone()) else { return };
         let (was, is) = (before.as_ref().map(Row::from), after.map(Row::from));
-        self.history.add(who, What::Write { operation, key: key.clone(), before: was, after: is });
+        self.history.add(who, What::Write { operation, key: key.shard.clone(), before: was, after: is });
         let now = self.clock.monotonic();
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = past.entry(key).or_default();
@@ -126,7 +126,7 @@ impl FaultyTable {
         key: Option<&LeaseKey>,
         effect: Effect<T>,
     ) -> Result<T, TableError> {
-        let call = Call { service: Service::Table, operation, is_write: false, shard: key };
+        let call = Call { service: Service::Table, operation, is_write: false, shard: key.map(|key| &key.shard) };
         match self.link.carry(call).await {
             Verdict::Throttled => return Err(Self::error(TableErrorKind::Throttled, operation)),
             Verdict::Refused => return Err(Self::error(TableErrorKind::Unavailable, operation)),
@@ -143,7 +143,7 @@ impl FaultyTable {
         key: Option<&LeaseKey>,
         effect: Effect<T>,
     ) -> Result<T, TableError> {
-        let call = Call { service: Service::Table, operation, is_write: true, shard: key };
+        let call = Call { service: Service::Table, operation, is_write: true, shard: key.map(|key| &key.shard) };
         match self.link.carry(call).await {
             Verdict::Throttled => return Err(Self::error(TableErrorKind::Throttled, operation)),
             Verdict::Refused => return Err(Self::error(TableErrorKind::Unavailable, operation)),

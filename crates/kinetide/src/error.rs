@@ -38,6 +38,20 @@ pub enum WorkerError {
     /// The worker's id is the key of a lease: workers and leases share one space of keys in tables of newer fleets.
     #[error("worker id '{0}' is the key of a lease; give the worker another id")]
     WorkerIdTaken(String),
+    /// The table belongs to an application of the other kind: its keys name streams, or do not.
+    #[error(
+        "table '{table}' has the lease '{key}' of an application that reads {}; this one reads {}: give it a table of its own",
+        if *are_many { "one stream" } else { "many streams" },
+        if *are_many { "many" } else { "one" }
+    )]
+    ForeignKeys {
+        /// The table.
+        table: String,
+        /// One of its leases.
+        key: String,
+        /// True if this application reads many streams.
+        are_many: bool,
+    },
     /// The shards listed do not hold every hash key, so some records would not be read.
     #[error("the shards listed for stream '{0}' leave out some hash keys; it may be changing")]
     ShardsIncomplete(String),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consumer::watch::Stage;
+use crate::lease::LeaseKey;
 use crate::lease::keeper::LossReason;
 use crate::stream::{Checkpoint, ShardId, WorkerId};
 
@@ -22,29 +23,31 @@ pub enum Event {
     /// Leases were added for shards that had none.
     LeasesCreated {
         /// The shards.
-        shards: Vec<ShardId>,
+        shards: Vec<LeaseKey>,
     },
     /// Finished leases were deleted: their shards' children are under way.
     LeasesDeleted {
         /// The shards.
-        shards: Vec<ShardId>,
+        shards: Vec<LeaseKey>,
     },
     /// No lease holds some hash keys: records put there would not be read.
     HoleFound {
+        /// The stream.
+        stream: String,
         /// The hole, for people.
         hole: String,
     },
     /// A lease's row was deleted while it was held; it was written again as it was.
     LeaseRestored {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// Where the shard stands.
         checkpoint: Checkpoint,
     },
     /// This worker now holds a lease.
     LeaseTaken {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// Who held it before.
         previous: Option<WorkerId>,
         /// Where the shard stands.
@@ -55,42 +58,42 @@ pub enum Event {
     /// Another worker waits for a lease that this one holds: its processor is asked to finish.
     HandOffRequested {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// Who waits.
         next: Option<WorkerId>,
     },
     /// This worker asked for a lease that another one holds.
     HandOffAsked {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// Who holds it.
         owner: Option<WorkerId>,
     },
     /// This worker no longer holds a lease.
     LeaseEnded {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// Why.
         reason: LossReason,
     },
     /// A consumer entered a state of its lifecycle.
     ConsumerState {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// The state's name.
         state: &'static str,
     },
     /// A shard's records wait until a shard it was made from is finished.
     WaitingOnParent {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// The shard it waits for.
-        parent: ShardId,
+        parent: LeaseKey,
     },
     /// A processor was given a batch and returned.
     BatchProcessed {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// User records in it.
         records: usize,
         /// Bytes of user data in it.
@@ -103,32 +106,32 @@ pub enum Event {
     /// A record looked like an aggregate and was not a valid one; it was delivered as it is.
     AggregateCorrupt {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// How many records of one answer.
         records: usize,
     },
     /// A shard was deleted by the service before it was read to its end: its retention was over.
     ShardExpired {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
     },
     /// A shard is another one than its lease was made for: the stream was deleted and made anew under the same name. It is
     /// read from its first record.
     StreamRecreated {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
     },
     /// A shard was read and processed to its end.
     ShardEnded {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// The shards that follow.
         children: Vec<ShardId>,
     },
     /// A processor's call failed.
     ProcessorFailed {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// The call.
         call: &'static str,
         /// What it said.
@@ -141,12 +144,12 @@ pub enum Event {
     /// A shard stopped: its processor failed too often. Its lease is kept, nothing is skipped, and it needs a person.
     ShardStopped {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
     },
     /// A shard stands still: a step of it takes longer than [`crate::Settings::stall_time`]. Told once.
     ShardStalled {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// The step.
         stage: Stage,
         /// For how long already.
@@ -155,7 +158,7 @@ pub enum Event {
     /// A shard that stood still moves again.
     ShardMoved {
         /// The shard.
-        shard: ShardId,
+        shard: LeaseKey,
         /// The step in which it stood.
         stage: Stage,
         /// How long that took.
@@ -181,7 +184,9 @@ impl fmt::Display for Event {
             Self::TableReady { table, is_new: false } => write!(f, "using lease table {table}"),
             Self::LeasesCreated { shards } => write!(f, "created leases: {}", join(shards)),
             Self::LeasesDeleted { shards } => write!(f, "deleted finished leases: {}", join(shards)),
-            Self::HoleFound { hole } => write!(f, "no lease holds the hash keys {hole}; leases are added"),
+            Self::HoleFound { stream, hole } => {
+                write!(f, "no lease of {stream} holds the hash keys {hole}; leases are added")
+            }
             Self::LeaseRestored { shard, checkpoint } => {
                 write!(f, "the row of {shard} was deleted while its lease was held; written again at {checkpoint}")
             }
@@ -240,8 +245,8 @@ fn name(worker: Option<&WorkerId>) -> &str {
     worker.map_or("nobody", WorkerId::as_str)
 }
 
-fn join(shards: &[ShardId]) -> String {
-    shards.iter().map(ShardId::as_str).collect::<Vec<_>>().join(", ")
+fn join<T: ToString>(shards: &[T]) -> String {
+    shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Gets every event of a worker; called in the task that emits it, so it must return at once.

@@ -3,13 +3,15 @@
 use std::future::Future;
 
 use crate::checkpoint::{Checkpointer, PendingCheckpoint};
-use crate::stream::{Checkpoint, ChildShard, ShardId, StreamName, UserRecord, WorkerId};
+use crate::stream::{Checkpoint, ChildShard, ShardId, StreamId, StreamName, UserRecord, WorkerId};
 
 /// Whose records a processor gets.
 #[derive(Debug, Clone)]
 pub struct ShardContext {
     /// The stream.
     pub stream: StreamName,
+    /// Its identifier, if the application reads many streams.
+    pub stream_id: Option<StreamId>,
     /// The shard.
     pub shard: ShardId,
     /// The worker that holds the lease.

@@ -9,7 +9,7 @@ pub mod sequence;
 pub mod shard;
 pub mod source;
 
-pub use id::{ShardId, StreamName, TableName, WorkerId};
+pub use id::{ShardId, StreamId, StreamName, TableName, WorkerId};
 pub use memory::MemoryStream;
 pub use position::{Checkpoint, InitialPosition, RecordPosition};
 pub use record::{Record, Timestamp, UserRecord};

@@ -3,6 +3,7 @@
 mod builder;
 mod run;
 mod start;
+mod streams;
 mod upkeep;
 
 pub use builder::WorkerBuilder;
@@ -19,7 +20,8 @@ use crate::lease::{LeaseTable, TableUsage};
 use crate::processor::ProcessorFactory;
 use crate::rng::Rng;
 use crate::settings::Settings;
-use crate::stream::{InitialPosition, StreamSource, WorkerId};
+use crate::stream::WorkerId;
+use streams::Streams;
 
 /// Consumes a stream together with the other workers of its application.
 ///
@@ -40,9 +42,8 @@ pub struct Worker<F> {
 struct Parts {
     id: WorkerId,
     table: Arc<dyn LeaseTable>,
-    source: Arc<dyn StreamSource>,
+    streams: Streams,
     settings: Arc<Settings>,
-    initial_position: InitialPosition,
     clock: Clock,
     rng: Rng,
     events: Events,

@@ -104,7 +104,7 @@ impl Tail {
         self.behind.insert(shard.clone());
         let poller = Poller {
             source: self.source.clone(),
-            shard: shard.clone(),
+            shard: shard.clone().into(),
             start,
             settings: Arc::new(Settings::default()),
             budget: self.budget.share(),

@@ -232,6 +232,7 @@ mod tests {
 
     fn context(worker: &str, fencing_token: u64) -> ShardContext {
         ShardContext {
+            stream_id: None,
             stream: StreamName::new("demo").unwrap(),
             shard: ShardId::new("shard").unwrap(),
             worker: WorkerId::new(worker).unwrap(),

@@ -72,7 +72,7 @@ impl Fleet {
                 .aws(local_aws(endpoint_url.to_owned()))
                 .observer(move |event| {
                     if let Event::ShardEnded { shard, children } = event {
-                        observer_audit.followed_by(shard, children);
+                        observer_audit.followed_by(&shard.shard, children);
                     }
                 })
                 .processor(move |context: &ShardContext| Auditor {
@@ -94,7 +94,7 @@ impl Fleet {
         let leases = self.table.list().await?;
         let held_by = |member: &Member| {
             let held = leases.iter().filter(|lease| !lease.is_finished() && lease.owner.as_ref() == Some(&member.id));
-            held.map(|lease| lease.key.clone()).collect()
+            held.map(|lease| lease.key.shard.clone()).collect()
         };
         Ok(self.members.iter().map(held_by).collect())
     }

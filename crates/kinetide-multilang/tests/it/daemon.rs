@@ -73,7 +73,7 @@ impl World {
 
     async fn checkpoint(&self) -> Checkpoint {
         let shard = ShardId::new("shardId-000000000000").unwrap();
-        self.table.get(&shard).await.unwrap().unwrap().checkpoint
+        self.table.get(&shard.clone().into()).await.unwrap().unwrap().checkpoint
     }
 }
 

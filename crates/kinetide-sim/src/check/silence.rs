@@ -50,7 +50,7 @@ impl<'a> Silences<'a> {
                 self.current.insert((who, shard), *tenure);
             }
             What::Told(Event::LeaseEnded { shard, .. }) => {
-                let current = self.current.get(&(who, shard)).copied();
+                let current = self.current.get(&(who, &shard.shard)).copied();
                 let stage = current.and_then(|tenure| self.stages.get_mut(&tenure));
                 if let Some(stage) = stage.filter(|stage| **stage == Stage::Running) {
                     *stage = Stage::Leaving;

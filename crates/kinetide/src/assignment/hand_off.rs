@@ -96,7 +96,7 @@ mod tests {
         Lease {
             owner: Some(worker(owner)),
             checkpoint_owner: checkpoint_owner.map(worker),
-            ..Lease::new("shard".parse().unwrap(), Checkpoint::Latest)
+            ..Lease::new("shard".parse::<LeaseKey>().unwrap(), Checkpoint::Latest)
         }
     }
 

@@ -29,6 +29,8 @@ const HASH_START: &str = "startingHashKey";
 const HASH_END: &str = "endingHashKey";
 const THROUGHPUT: &str = "throughputKBps";
 const CHECKPOINT_OWNER: &str = "checkpointOwner";
+const STREAM: &str = "streamName";
+const SHARD: &str = "shardId";
 const ENTITY_TYPE: &str = "entityType";
 const ENTITY_LEASE: &str = "LEASE";
 
@@ -56,7 +58,7 @@ pub(super) fn read(item: &Item) -> Result<Option<Lease>, InvalidItem> {
         return if is_lease { Err(reader.invalid(CHECKPOINT, "missing")) } else { Ok(None) };
     };
     Ok(Some(Lease {
-        key: ShardId::new(key.clone()).map_err(|error| reader.invalid(KEY, error))?,
+        key: key.parse().map_err(|error| reader.invalid(KEY, error))?,
         owner: reader.worker(OWNER)?,
         checkpoint_owner: reader.worker(CHECKPOINT_OWNER)?,
         counter: reader.count(COUNTER)?,
@@ -173,6 +175,10 @@ pub(super) fn write(lease: &Lease) -> Item {
     if !lease.children.is_empty() {
         add(CHILDREN, names(&lease.children));
     }
+    if let Some(stream) = &lease.key.stream {
+        add(STREAM, text(stream));
+        add(SHARD, text(&lease.key.shard));
+    }
     if let Some(range) = lease.hash_range {
         add(HASH_START, text(range.start));
         add(HASH_END, text(range.end));
@@ -272,6 +278,12 @@ impl ExpressionWriter {
                 self.put(HASH_END, text(range.end));
             }
             Change::ThroughputKbps(throughput) => self.put(THROUGHPUT, number(throughput)),
+            Change::Identity(key) => {
+                if let Some(stream) = &key.stream {
+                    self.put(STREAM, text(stream));
+                    self.put(SHARD, text(&key.shard));
+                }
+            }
         }
     }
 
@@ -376,7 +388,8 @@ mod tests {
 
     #[test]
     fn the_size_of_an_item_is_known_without_it() {
-        for lease in [full(), Lease::new(ShardId::new("s").unwrap(), Checkpoint::Latest)] {
+        let many = Lease { key: "1:orders:7:shardId-000000000003".parse().unwrap(), ..full() };
+        for lease in [full(), many, Lease::new(ShardId::new("s").unwrap(), Checkpoint::Latest)] {
             let bytes = |value: &AttributeValue| match value {
                 AttributeValue::S(text) => text.len(),
                 AttributeValue::N(number) => number.len().div_ceil(2) + 1,
@@ -386,6 +399,17 @@ mod tests {
             let item: usize = write(&lease).iter().map(|(name, value)| name.len() + bytes(value)).sum();
             assert_eq!(crate::lease::usage::item_bytes(&lease), item);
         }
+    }
+
+    #[test]
+    fn leases_of_many_streams_name_stream_and_shard_beside_the_key() {
+        let lease = Lease { key: "1:orders:7:shardId-000000000003".parse().unwrap(), ..full() };
+        let item = write(&lease);
+        assert_eq!((item[STREAM].clone(), item[SHARD].clone()), (text("1:orders:7"), text("shardId-000000000003")));
+        assert_eq!(read(&item), Ok(Some(lease.clone())));
+        let update = expressions(&lease.checkpoint(Checkpoint::ShardEnd)).update;
+        assert!(update.contains("#streamName = ") && update.contains("#shardId = "), "{update}");
+        assert!(!expressions(&full().checkpoint(Checkpoint::ShardEnd)).update.contains("#streamName"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::error::source_error;
 use super::load::Aws;
 use crate::stream::{
     ChildShard, GetRecords, HashKeyRange, Record, SequenceNumber, Shard, ShardFilter, ShardId, ShardIterator,
-    SourceError, SourceErrorKind, StartAt, StreamName, StreamSource, Timestamp,
+    SourceError, SourceErrorKind, StartAt, StreamId, StreamName, StreamSource, Timestamp,
 };
 
 /// Pages of one listing: 1,000 shards each.
@@ -25,6 +25,8 @@ const PAGES_MAX: usize = 1_000;
 pub struct KinesisStream {
     client: Client,
     name: StreamName,
+    /// Names the stream instead, if it may be of another account.
+    arn: Option<String>,
     address: Arc<str>,
 }
 
@@ -64,7 +66,25 @@ impl KinesisStream {
     /// The stream of this name; nothing is called yet.
     #[must_use]
     pub fn new(aws: &Aws, name: StreamName) -> Self {
-        Self { client: aws.kinesis.clone(), name, address: aws.kinesis_address.clone() }
+        Self { client: aws.kinesis.clone(), name, arn: None, address: aws.kinesis_address.clone() }
+    }
+
+    /// This stream of that account, in the region of the client; nothing is called yet.
+    #[must_use]
+    pub fn of(aws: &Aws, id: &StreamId) -> Self {
+        let region = &aws.region;
+        let partition = match region.split_once('-') {
+            Some(("cn", _)) => "aws-cn",
+            _ if region.starts_with("us-gov-") => "aws-us-gov",
+            _ => "aws",
+        };
+        let arn = format!("arn:{partition}:kinesis:{region}:{}:stream/{}", id.account, id.name);
+        Self { arn: Some(arn), ..Self::new(aws, id.name.clone()) }
+    }
+
+    /// The name to call it by, unless its ARN does that.
+    fn called(&self) -> Option<String> {
+        self.arn.is_none().then(|| self.name.to_string())
     }
 
     /// Puts up to 500 records in one call. Each has its own outcome, in order; a record is retried by putting it again.
@@ -73,7 +93,7 @@ impl KinesisStream {
     /// [`SourceError`] when the call as a whole failed; then it is not known which records were stored, if any.
     pub async fn put_records(&self, entries: &[PutEntry]) -> Result<Vec<PutOutcome>, SourceError> {
         const OPERATION: &str = "PutRecords";
-        let mut request = self.client.put_records().stream_name(self.name.as_str());
+        let mut request = self.client.put_records().set_stream_name(self.called()).set_stream_arn(self.arn.clone());
         for entry in entries {
             let builder = sdk::PutRecordsRequestEntry::builder()
                 .partition_key(&entry.partition_key)
@@ -99,7 +119,8 @@ impl KinesisStream {
         let request = self
             .client
             .split_shard()
-            .stream_name(self.name.as_str())
+            .set_stream_name(self.called())
+            .set_stream_arn(self.arn.clone())
             .shard_to_split(shard.id.as_str())
             .new_starting_hash_key(middle.to_string());
         request.send().await.map_err(|error| source_error("SplitShard", &self.address, error))?;
@@ -114,7 +135,8 @@ impl KinesisStream {
         let request = self
             .client
             .merge_shards()
-            .stream_name(self.name.as_str())
+            .set_stream_name(self.called())
+            .set_stream_arn(self.arn.clone())
             .shard_to_merge(left.as_str())
             .adjacent_shard_to_merge(right.as_str());
         request.send().await.map_err(|error| source_error("MergeShards", &self.address, error))?;
@@ -218,7 +240,10 @@ impl StreamSource for KinesisStream {
             // A further page names only the page.
             let request = match next {
                 Some(token) => request.next_token(token),
-                None => request.stream_name(self.name.as_str()).set_shard_filter(shard_filter(&filter)),
+                None => request
+                    .set_stream_name(self.called())
+                    .set_stream_arn(self.arn.clone())
+                    .set_shard_filter(shard_filter(&filter)),
             };
             let page = request.send().await.map_err(|error| source_error(OPERATION, &self.address, error))?;
             for listed in page.shards.unwrap_or_default() {
@@ -244,7 +269,8 @@ impl StreamSource for KinesisStream {
         let request = self
             .client
             .get_shard_iterator()
-            .stream_name(self.name.as_str())
+            .set_stream_name(self.called())
+            .set_stream_arn(self.arn.clone())
             .shard_id(shard.as_str())
             .shard_iterator_type(kind)
             .set_starting_sequence_number(sequence.map(|sequence| sequence.to_string()))

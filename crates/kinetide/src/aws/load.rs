@@ -72,6 +72,7 @@ pub struct Aws {
     /// Where they are, for messages.
     pub(super) kinesis_address: Arc<str>,
     pub(super) dynamodb_address: Arc<str>,
+    pub(super) region: Arc<str>,
 }
 
 impl Aws {
@@ -111,6 +112,7 @@ impl Aws {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             kinesis_address: address(&settings.kinesis_endpoint, "KINESIS", "Kinesis", &config),
             dynamodb_address: address(&settings.dynamodb_endpoint, "DYNAMODB", "DynamoDB", &config),
+            region: config.region().map_or("", |region| region.as_ref()).into(),
         })
     }
 }

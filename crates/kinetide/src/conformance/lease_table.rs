@@ -20,6 +20,7 @@ pub async fn run(table: &dyn LeaseTable) {
     keeps_prepared_checkpoints(table).await;
     names_children_without_the_counter(table).await;
     updates_no_row_that_is_gone(table).await;
+    keeps_the_leases_of_many_streams(table).await;
     counts_what_calls_cost(table).await;
 }
 
@@ -144,12 +145,26 @@ async fn updates_no_row_that_is_gone(table: &dyn LeaseTable) {
         lease.release(),
         lease.release_abandoned(),
         lease.checkpoint(Checkpoint::ShardEnd),
-        lease.name_children(vec![lease.key.clone()]),
+        lease.name_children(vec![lease.key.shard.clone()]),
     ];
     for update in updates {
         assert_eq!(table.update(&update).await.expect("answered"), Claim::Lost(None), "{update:?}");
     }
     assert_eq!(table.get(&lease.key).await.expect("get"), None, "no update may bring a row back");
+}
+
+async fn keeps_the_leases_of_many_streams(table: &dyn LeaseTable) {
+    let keys =
+        ["1:orders:7:shardId-000000000000", "1:orders:8:shardId-000000000000", "2:orders:7:shardId-000000000000"];
+    for key in keys {
+        let key: LeaseKey = key.parse().expect("a valid key");
+        let lease = Lease::new(key.clone(), Checkpoint::Latest);
+        assert_eq!(table.create(&lease).await.expect("create"), Claim::Won(lease.clone()));
+        let taken = won(table.update(&lease.take(&worker("a"))).await.expect("take"));
+        won(table.update(&taken.checkpoint(Checkpoint::ShardEnd)).await.expect("checkpoint"));
+        assert_eq!(stored(table, &key).await.key, key);
+        table.delete(&key).await.expect("delete");
+    }
 }
 
 /// Tables that count nothing pass too; those that do count as DynamoDB bills.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::coordinator::shard_sync::{ChildPlan, plan_children};
 use crate::event::{Event, Events};
-use crate::lease::{Claim, LeaseTable, TableError};
+use crate::lease::{Claim, LeaseKey, LeaseTable, TableError};
 use crate::stream::{ChildShard, ShardId};
 
 /// How writing the leases went.
@@ -19,12 +19,13 @@ pub enum ChildrenWritten {
     },
 }
 
-/// Adds a lease for each child that has none.
+/// Adds a lease for each child of this lease's shard that has none.
 ///
 /// # Errors
 /// [`TableError`]; repeating is safe.
 pub async fn write(
     table: &dyn LeaseTable,
+    lease: &LeaseKey,
     children: &[ChildShard],
     events: &Events,
 ) -> Result<ChildrenWritten, TableError> {
@@ -32,11 +33,11 @@ pub async fn write(
     // Only a merge depends on who else has a lease.
     let merged = if let [merged] = children { &merged.parents[..] } else { &[] };
     for parent in merged {
-        if table.get(parent).await?.is_some() {
+        if table.get(&lease.of(parent)).await?.is_some() {
             known.insert(parent.clone());
         }
     }
-    let leases = match plan_children(children, |parent| known.contains(parent)) {
+    let leases = match plan_children(lease, children, |parent| known.contains(parent)) {
         ChildPlan::Wait { parent } => return Ok(ChildrenWritten::Waiting { parent }),
         ChildPlan::Create(leases) => leases,
     };

@@ -21,28 +21,24 @@ use crate::clock::Clock;
 use crate::error::chain;
 use crate::event::{Event, Events};
 use crate::lease::keeper::LeaseHandle;
-use crate::lease::{Lease, LeaseTable};
+use crate::lease::{Lease, LeaseKey, LeaseTable};
 use crate::processor::{Batch, Initialize, ProcessorError, ProcessorResult, RecordProcessor};
 use crate::retrieval::polling::{Fetched, Poller, QUEUE_MAX, start_at};
 use crate::retrieval::prefetch::Budget;
 use crate::retry::Backoff;
 use crate::rng::Rng;
 use crate::settings::Settings;
-use crate::stream::{Checkpoint, ChildShard, InitialPosition, ShardId, StreamSource, UserRecord};
+use crate::stream::{Checkpoint, ChildShard, InitialPosition, StreamSource, UserRecord};
 
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// What the consumers of one worker share.
 #[derive(Clone)]
 pub struct ConsumerContext {
-    /// The stream.
-    pub source: Arc<dyn StreamSource>,
     /// Where the leases are.
     pub table: Arc<dyn LeaseTable>,
     /// The worker's settings.
     pub settings: Arc<Settings>,
-    /// Where a shard without a checkpoint starts.
-    pub initial_position: InitialPosition,
     /// The worker's byte budget.
     pub budget: Budget,
     /// The worker's clock.
@@ -55,9 +51,18 @@ pub struct ConsumerContext {
     pub stop: Stop,
 }
 
+/// What one consumer reads.
+pub struct Reading {
+    /// The stream.
+    pub source: Arc<dyn StreamSource>,
+    /// Where a shard without a checkpoint starts.
+    pub initial_position: InitialPosition,
+}
+
 /// The task that consumes one shard.
 pub struct Consumer<P> {
     context: ConsumerContext,
+    reading: Reading,
     lease: Lease,
     handle: LeaseHandle,
     processor: P,
@@ -86,11 +91,30 @@ pub enum Failure {
 
 impl<P: RecordProcessor> Consumer<P> {
     /// A consumer for a lease that was just taken.
-    pub fn new(context: ConsumerContext, lease: Lease, handle: LeaseHandle, processor: P, rng: Rng) -> Self {
+    pub fn new(
+        context: ConsumerContext,
+        reading: Reading,
+        lease: Lease,
+        handle: LeaseHandle,
+        processor: P,
+        rng: Rng,
+    ) -> Self {
         let checkpointer = Checkpointer::new(handle.clone(), lease.checkpoint.clone());
         let (poller, children) = (JoinSet::new(), Vec::new());
         let progress = Progress::new(Stage::Parents, context.clock.monotonic());
-        Self { context, lease, handle, processor, checkpointer, rng, poller, fetched: None, children, progress }
+        Self {
+            context,
+            reading,
+            lease,
+            handle,
+            processor,
+            checkpointer,
+            rng,
+            poller,
+            fetched: None,
+            children,
+            progress,
+        }
     }
 
     /// Where it stands, for whoever watches it.
@@ -149,11 +173,11 @@ impl<P: RecordProcessor> Consumer<P> {
         }
     }
 
-    async fn unfinished_parent(&mut self) -> Result<Option<ShardId>, crate::lease::TableError> {
-        for parent in &self.lease.parents {
-            let row = self.context.table.get(parent).await?;
+    async fn unfinished_parent(&mut self) -> Result<Option<LeaseKey>, crate::lease::TableError> {
+        for parent in self.lease.parent_keys() {
+            let row = self.context.table.get(&parent).await?;
             if row.is_some_and(|row| !row.is_finished()) {
-                return Ok(Some(parent.clone()));
+                return Ok(Some(parent));
             }
         }
         Ok(None)
@@ -180,9 +204,9 @@ impl<P: RecordProcessor> Consumer<P> {
     fn start_fetching(&mut self) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let poller = Poller {
-            source: self.context.source.clone(),
+            source: self.reading.source.clone(),
             shard: self.lease.key.clone(),
-            start: start_at(&self.lease.checkpoint, self.context.initial_position),
+            start: start_at(&self.lease.checkpoint, self.reading.initial_position),
             settings: self.context.settings.clone(),
             budget: self.context.budget.share(),
             clock: self.context.clock.clone(),
@@ -351,7 +375,7 @@ impl<P: RecordProcessor> Consumer<P> {
         self.enter(Stage::Children);
         loop {
             let wait = backoff.next(&mut self.rng);
-            let error = match children::write(&*context.table, &self.children, &context.events).await {
+            let error = match children::write(&*context.table, &self.lease.key, &self.children, &context.events).await {
                 Ok(ChildrenWritten::Yes) => match self.name_children().await {
                     Some(Ok(())) => {
                         context.leases_changed.notify_one();

@@ -114,11 +114,10 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::ShardId;
 
     fn told(watch: &mut Watch, stage: Stage, since: u64, now: u64) -> Option<String> {
         let at = |seconds| Moment::at(Duration::from_secs(seconds));
-        let shard = ShardId::new("s").unwrap();
+        let shard: LeaseKey = "s".parse().unwrap();
         let events = watch.look([(&shard, (stage, at(since)))], at(now), &Settings::default());
         assert!(events.len() < 2);
         events.first().map(ToString::to_string)

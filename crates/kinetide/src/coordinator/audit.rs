@@ -33,12 +33,12 @@ impl fmt::Display for Hole {
     }
 }
 
-/// The lowest hole between the leases that are not finished; `None` if they hold every key.
+/// The lowest hole between the leases of a stream that are not finished; `None` if they hold every key.
 ///
 /// Leases whose keys are not known are left out, so they can only add holes.
 #[must_use]
-pub fn find_hole(leases: &[Lease]) -> Option<Hole> {
-    let open = leases.iter().filter(|lease| !lease.is_finished());
+pub fn find_hole<'a>(leases: impl IntoIterator<Item = &'a Lease>) -> Option<Hole> {
+    let open = leases.into_iter().filter(|lease| !lease.is_finished());
     let mut ranges: Vec<HashKeyRange> = open.filter_map(|lease| lease.hash_range).collect();
     ranges.sort_unstable();
     let mut held: Option<HashKey> = None;

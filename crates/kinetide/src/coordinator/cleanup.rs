@@ -6,23 +6,24 @@
 
 use std::collections::BTreeMap;
 
+use super::shard_sync::of_stream;
 use crate::lease::{Lease, LeaseKey};
-use crate::stream::{Checkpoint, Shard, ShardId};
+use crate::stream::{Checkpoint, Shard, ShardId, StreamId};
 
 /// The leases to delete, given the whole table.
 #[must_use]
 pub fn plan(leases: &[Lease]) -> Vec<LeaseKey> {
-    let rows: BTreeMap<&ShardId, &Lease> = leases.iter().map(|lease| (&lease.key, lease)).collect();
+    let rows: BTreeMap<&LeaseKey, &Lease> = leases.iter().map(|lease| (&lease.key, lease)).collect();
     let can_go = |lease: &&Lease| lease.is_finished() && parents_are_gone(lease, &rows) && children_go_on(lease, &rows);
     leases.iter().filter(can_go).map(|lease| lease.key.clone()).collect()
 }
 
-/// Finished leases that lead nowhere: they name no children, and neither their shards nor children of them are listed. They
+/// Finished leases of a stream that lead nowhere: they name no children, and neither their shards nor children of them are listed. They
 /// are of shards that were gone before they were read to their ends.
 #[must_use]
-pub fn plan_garbage(leases: &[Lease], shards: &[Shard]) -> Vec<LeaseKey> {
+pub fn plan_garbage(stream: Option<&StreamId>, leases: &[Lease], shards: &[Shard]) -> Vec<LeaseKey> {
     let listed = |id: &ShardId| shards.iter().any(|shard| shard.id == *id || shard.parents.contains(id));
-    let gone = leases.iter().filter(|lease| is_childless(lease) && !listed(&lease.key));
+    let gone = of_stream(leases, stream).filter(|lease| is_childless(lease) && !listed(&lease.key.shard));
     gone.map(|lease| lease.key.clone()).collect()
 }
 
@@ -32,14 +33,14 @@ pub fn is_childless(lease: &Lease) -> bool {
     lease.is_finished() && lease.children.is_empty()
 }
 
-fn parents_are_gone(lease: &Lease, rows: &BTreeMap<&ShardId, &Lease>) -> bool {
-    !lease.parents.iter().any(|parent| rows.contains_key(parent))
+fn parents_are_gone(lease: &Lease, rows: &BTreeMap<&LeaseKey, &Lease>) -> bool {
+    !lease.parent_keys().any(|parent| rows.contains_key(&parent))
 }
 
 /// A lease that names no children is left alone: whether there are any only the stream can say, see [`plan_garbage`].
-fn children_go_on(lease: &Lease, rows: &BTreeMap<&ShardId, &Lease>) -> bool {
-    let goes_on = |child: &ShardId| rows.get(child).is_some_and(|row| is_under_way(&row.checkpoint));
-    !lease.children.is_empty() && lease.children.iter().all(goes_on)
+fn children_go_on(lease: &Lease, rows: &BTreeMap<&LeaseKey, &Lease>) -> bool {
+    let goes_on = |child: LeaseKey| rows.get(&child).is_some_and(|row| is_under_way(&row.checkpoint));
+    !lease.children.is_empty() && lease.child_keys().all(goes_on)
 }
 
 /// A child at one of these sentinels has not shown yet that it is read.
@@ -54,6 +55,10 @@ mod tests {
 
     fn id(index: u32) -> ShardId {
         ShardId::new(format!("shardId-{index:012}")).unwrap()
+    }
+
+    fn key(index: u32) -> LeaseKey {
+        id(index).into()
     }
 
     fn finished(index: u32, parents: &[u32], children: &[u32]) -> Lease {
@@ -75,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_finished_lease_goes_when_every_child_is_under_way() {
-        assert_eq!(plan(&[finished(0, &[], &[1, 2]), under_way(1, &[0]), under_way(2, &[0])]), [id(0)]);
+        assert_eq!(plan(&[finished(0, &[], &[1, 2]), under_way(1, &[0]), under_way(2, &[0])]), [key(0)]);
         assert_eq!(plan(&[finished(0, &[], &[1, 2]), under_way(1, &[0]), fresh(2, &[0])]), []);
         assert_eq!(plan(&[finished(0, &[], &[1, 2]), under_way(1, &[0])]), [], "a child without a lease");
     }
@@ -83,8 +88,8 @@ mod tests {
     #[test]
     fn parents_go_before_their_children() {
         let family = [finished(0, &[], &[1]), finished(1, &[0], &[2]), under_way(2, &[1])];
-        assert_eq!(plan(&family), [id(0)]);
-        assert_eq!(plan(&family[1..]), [id(1)]);
+        assert_eq!(plan(&family), [key(0)]);
+        assert_eq!(plan(&family[1..]), [key(1)]);
     }
 
     #[test]
@@ -97,9 +102,9 @@ mod tests {
             ending_sequence: None,
         };
         let leases = [finished(0, &[], &[]), finished(1, &[], &[5]), under_way(2, &[])];
-        assert_eq!(plan_garbage(&leases, &[]), [id(0)]);
-        assert_eq!(plan_garbage(&leases, &[listed(0, &[])]), []);
-        assert_eq!(plan_garbage(&leases, &[listed(7, &[0])]), []);
+        assert_eq!(plan_garbage(None, &leases, &[]), [key(0)]);
+        assert_eq!(plan_garbage(None, &leases, &[listed(0, &[])]), []);
+        assert_eq!(plan_garbage(None, &leases, &[listed(7, &[0])]), []);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::lease::Lease;
-use crate::stream::{Checkpoint, ChildShard, InitialPosition, Shard, ShardFilter, ShardId, shard};
+use crate::lease::{Lease, LeaseKey};
+use crate::stream::{Checkpoint, ChildShard, InitialPosition, Shard, ShardFilter, ShardId, StreamId, shard};
 
 /// Which shards to list for an empty table.
 #[must_use]
@@ -20,11 +20,16 @@ pub fn first_filter(position: InitialPosition) -> ShardFilter {
 
 /// The leases of an empty table; `None` if the shards leave out some hash keys, so that some records would not be read.
 #[must_use]
-pub fn plan_first(shards: &[Shard], position: InitialPosition) -> Option<Vec<Lease>> {
+pub fn plan_first(stream: Option<&StreamId>, shards: &[Shard], position: InitialPosition) -> Option<Vec<Lease>> {
     if !shard::covers_all(shards.iter().map(|shard| shard.hash_range)) {
         return None;
     }
-    Some(in_order(shards.iter()).into_iter().map(|shard| Lease::of_shard(shard, position)).collect())
+    Some(in_order(shards.iter()).into_iter().map(|shard| Lease::of_shard(stream, shard, position)).collect())
+}
+
+/// The leases of one stream.
+pub fn of_stream<'a>(leases: &'a [Lease], stream: Option<&StreamId>) -> impl Iterator<Item = &'a Lease> {
+    leases.iter().filter(move |lease| lease.key.stream.as_ref() == stream)
 }
 
 /// Shards in the order in which their leases are written.
@@ -34,16 +39,17 @@ fn in_order<'a>(shards: impl Iterator<Item = &'a Shard>) -> Vec<&'a Shard> {
     shards
 }
 
-/// The leases missing from a table in use, given every shard that is listed.
+/// The leases of a stream missing from a table in use, given every shard of it that is listed; leases of other streams do not
+/// matter.
 ///
 /// From every open shard without a lease the ancestors are walked. If one of them has a lease, the shard follows from it
 /// and gets its own lease when its parent ends; only the other side of a merge may be missing. If none has, the oldest
 /// listed ancestors get leases (or, for the latest position, the open shard itself).
 #[must_use]
-pub fn plan(shards: &[Shard], leases: &[Lease], position: InitialPosition) -> Vec<Lease> {
+pub fn plan(stream: Option<&StreamId>, shards: &[Shard], leases: &[Lease], position: InitialPosition) -> Vec<Lease> {
     let mut walk = Walk {
         shards: shards.iter().map(|shard| (&shard.id, shard)).collect(),
-        leased: leases.iter().map(|lease| &lease.key).collect(),
+        leased: of_stream(leases, stream).map(|lease| &lease.key.shard).collect(),
         position,
         follows: BTreeMap::new(),
         missing: BTreeMap::new(),
@@ -56,17 +62,22 @@ pub fn plan(shards: &[Shard], leases: &[Lease], position: InitialPosition) -> Ve
     let missing = in_order(shards.iter().filter(|shard| walk.missing.contains_key(&shard.id)));
     missing
         .into_iter()
-        .map(|shard| Lease { checkpoint: walk.missing[&shard.id].clone(), ..Lease::of_shard(shard, position) })
+        .map(|shard| Lease { checkpoint: walk.missing[&shard.id].clone(), ..Lease::of_shard(stream, shard, position) })
         .collect()
 }
 
 /// Finished leases whose shards are open, and of whose children none is listed: they are of a former stream of the same
 /// name. Only to be believed together with a hole, as a listing made during a reshard may look like it.
 #[must_use]
-pub fn of_former_stream<'a>(shards: &'a [Shard], leases: &'a [Lease]) -> Vec<(&'a Lease, &'a Shard)> {
+pub fn of_former_stream<'a>(
+    stream: Option<&StreamId>,
+    shards: &'a [Shard],
+    leases: &'a [Lease],
+) -> Vec<(&'a Lease, &'a Shard)> {
     let listed: BTreeMap<&ShardId, &Shard> = shards.iter().map(|shard| (&shard.id, shard)).collect();
-    let finished = leases.iter().filter(|lease| lease.is_finished());
-    let open = finished.filter_map(|lease| Some((lease, *listed.get(&lease.key).filter(|shard| shard.is_open())?)));
+    let finished = of_stream(leases, stream).filter(|lease| lease.is_finished());
+    let open =
+        finished.filter_map(|lease| Some((lease, *listed.get(&lease.key.shard).filter(|shard| shard.is_open())?)));
     open.filter(|(lease, _)| !lease.children.iter().any(|child| listed.contains_key(child))).collect()
 }
 
@@ -150,16 +161,16 @@ pub enum ChildPlan {
     },
 }
 
-/// Plans the leases of the shards that follow; `has_lease` tells of the parents named by the children.
+/// Plans the leases of the shards that follow this one; `has_lease` tells of the parents named by the children.
 #[must_use]
-pub fn plan_children(children: &[ChildShard], has_lease: impl Fn(&ShardId) -> bool) -> ChildPlan {
+pub fn plan_children(lease: &LeaseKey, children: &[ChildShard], has_lease: impl Fn(&ShardId) -> bool) -> ChildPlan {
     if let [merged] = children {
         let (with, without): (Vec<_>, Vec<_>) = merged.parents.iter().partition(|parent| has_lease(parent));
         if let (false, Some(parent)) = (with.is_empty(), without.first()) {
             return ChildPlan::Wait { parent: (*parent).clone() };
         }
     }
-    ChildPlan::Create(children.iter().map(Lease::of_child).collect())
+    ChildPlan::Create(children.iter().map(|child| Lease::of_child(lease, child)).collect())
 }
 
 #[cfg(test)]

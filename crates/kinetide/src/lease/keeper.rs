@@ -27,7 +27,8 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::row::{Lease, LeaseKey, LeaseUpdate};
+use super::key::LeaseKey;
+use super::row::{Lease, LeaseUpdate};
 use super::table::{Claim, LeaseTable, TableError, TableErrorKind};
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind, PendingCheckpoint};
 use crate::clock::{Clock, Moment};

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::row::{Lease, LeaseKey, LeaseUpdate};
+use super::key::LeaseKey;
+use super::row::{Lease, LeaseUpdate};
 use super::table::{Claim, LeaseTable, Prepared, TableError, TableErrorKind};
 use super::usage::{Call, Meter, TableUsage, item_bytes, stale_read_units, write_units};
 

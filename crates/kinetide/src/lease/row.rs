@@ -10,16 +10,14 @@
 //! - no transition lowers a checkpoint, and none but the deletion of a finished lease removes one; [`Lease::reopen`] is for
 //!   a row whose shard is gone and whose key names another shard now.
 
+use super::key::LeaseKey;
 use crate::checkpoint::PendingCheckpoint;
-use crate::stream::{Checkpoint, ChildShard, HashKeyRange, InitialPosition, Shard, ShardId, WorkerId};
-
-/// The key of a lease: the shard's id, for an application that reads one stream.
-pub type LeaseKey = ShardId;
+use crate::stream::{Checkpoint, ChildShard, HashKeyRange, InitialPosition, Shard, ShardId, StreamId, WorkerId};
 
 /// One row of the lease table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lease {
-    /// The shard.
+    /// The shard, and its stream if the application reads many.
     pub key: LeaseKey,
     /// The worker that owns it; during a hand-off, the worker that will.
     pub owner: Option<WorkerId>,
@@ -83,6 +81,8 @@ pub enum Change {
     HashRange(HashKeyRange),
     /// Sets the throughput.
     ThroughputKbps(f64),
+    /// Repeats which stream and shard it is, beside the key, as applications of many streams do.
+    Identity(LeaseKey),
 }
 
 /// One conditional write to one row.
@@ -101,29 +101,30 @@ pub struct LeaseUpdate {
 impl Lease {
     /// A lease for a shard that ListShards returned.
     #[must_use]
-    pub fn of_shard(shard: &Shard, position: InitialPosition) -> Self {
+    pub fn of_shard(stream: Option<&StreamId>, shard: &Shard, position: InitialPosition) -> Self {
+        let key = LeaseKey { stream: stream.cloned(), shard: shard.id.clone() };
         Self {
             parents: shard.parents.clone(),
             hash_range: Some(shard.hash_range),
-            ..Self::new(shard.id.clone(), position.checkpoint())
+            ..Self::new(key, position.checkpoint())
         }
     }
 
     /// A lease for a shard that the end of its parent named: it starts at its first record.
     #[must_use]
-    pub fn of_child(child: &ChildShard) -> Self {
+    pub fn of_child(parent: &LeaseKey, child: &ChildShard) -> Self {
         Self {
             parents: child.parents.clone(),
             hash_range: Some(child.hash_range),
-            ..Self::new(child.id.clone(), Checkpoint::TrimHorizon)
+            ..Self::new(parent.of(&child.id), Checkpoint::TrimHorizon)
         }
     }
 
     /// An unowned lease.
     #[must_use]
-    pub fn new(key: LeaseKey, checkpoint: Checkpoint) -> Self {
+    pub fn new(key: impl Into<LeaseKey>, checkpoint: Checkpoint) -> Self {
         Self {
-            key,
+            key: key.into(),
             owner: None,
             checkpoint_owner: None,
             counter: 0,
@@ -135,6 +136,16 @@ impl Lease {
             hash_range: None,
             throughput_kbps: None,
         }
+    }
+
+    /// The leases of the shards it was made from.
+    pub fn parent_keys(&self) -> impl Iterator<Item = LeaseKey> {
+        self.parents.iter().map(|parent| self.key.of(parent))
+    }
+
+    /// The leases of the shards that follow it.
+    pub fn child_keys(&self) -> impl Iterator<Item = LeaseKey> {
+        self.children.iter().map(|child| self.key.of(child))
     }
 
     /// The worker that processes it now: while a hand-off is pending, still the old owner.
@@ -288,6 +299,9 @@ impl Lease {
             changes.push(Change::Children(self.children.clone()));
         }
         changes.extend(self.hash_range.map(Change::HashRange));
+        if self.key.stream.is_some() {
+            changes.push(Change::Identity(self.key.clone()));
+        }
         changes
     }
 
@@ -323,6 +337,8 @@ impl Lease {
                 Change::Children(children) => self.children = children,
                 Change::HashRange(range) => self.hash_range = Some(range),
                 Change::ThroughputKbps(throughput) => self.throughput_kbps = Some(throughput),
+                // The key says it.
+                Change::Identity(_) => {}
             }
         }
         self

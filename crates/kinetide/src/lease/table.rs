@@ -5,7 +5,8 @@
 
 use async_trait::async_trait;
 
-use super::row::{Lease, LeaseKey, LeaseUpdate};
+use super::key::LeaseKey;
+use super::row::{Lease, LeaseUpdate};
 use super::usage::TableUsage;
 
 /// The outcome of a conditional write. Losing is not an error: somebody else was first.

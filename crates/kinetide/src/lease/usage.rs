@@ -140,9 +140,11 @@ pub fn item_bytes(lease: &Lease) -> usize {
     let range = lease.hash_range.map_or(0, |range| 15 + digits(range.start.0) + 13 + digits(range.end.0));
     let numbers = [lease.counter, lease.owner_switches, lease.checkpoint.sub_sequence()];
     let numbers: usize = numbers.into_iter().map(|number| number_bytes(number.into())).sum();
+    // In an application of many streams the stream and the shard stand beside the key too.
+    let identity = lease.key.stream.as_ref().map_or(0, |_| 10 + 7 + lease.key.to_string().len() - 1);
     let pending = lease.pending.as_ref().map_or(0, |pending| 17 + 35 + pending.checkpoint.as_str().len() + 2);
-    let values = lease.key.as_str().len() + lease.checkpoint.as_str().len() + numbers;
-    NAMES + values + owners.sum::<usize>() + families.sum::<usize>() + range + pending
+    let values = lease.key.to_string().len() + lease.checkpoint.as_str().len() + numbers;
+    NAMES + values + owners.sum::<usize>() + families.sum::<usize>() + range + identity + pending
 }
 
 fn digits(number: u128) -> usize {

@@ -17,11 +17,12 @@ use super::prefetch::{Charge, Share};
 use crate::clock::Clock;
 use crate::error::chain;
 use crate::event::{Event, Events};
+use crate::lease::LeaseKey;
 use crate::retry::Backoff;
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::stream::{
-    Checkpoint, ChildShard, GetRecords, InitialPosition, Record, ShardFilter, ShardId, ShardIterator, SourceError,
+    Checkpoint, ChildShard, GetRecords, InitialPosition, Record, ShardFilter, ShardIterator, SourceError,
     SourceErrorKind, StartAt, StreamSource,
 };
 
@@ -50,8 +51,8 @@ pub struct Fetched {
 pub struct Poller {
     /// The stream.
     pub source: Arc<dyn StreamSource>,
-    /// The shard.
-    pub shard: ShardId,
+    /// The shard's lease.
+    pub shard: LeaseKey,
     /// Where to start.
     pub start: StartAt,
     /// How fast to read, and how much at once.
@@ -137,8 +138,8 @@ impl Poller {
     /// nothing of it is left to read, and its children wait for its end.
     async fn expired_shard(&mut self, error: SourceError) -> Result<Fetched, SourceError> {
         let listed = self.source.list_shards(ShardFilter::All).await?;
-        let is_listed = listed.iter().any(|shard| shard.id == self.shard);
-        let follow = listed.into_iter().filter(|shard| shard.parents.contains(&self.shard));
+        let is_listed = listed.iter().any(|shard| shard.id == self.shard.shard);
+        let follow = listed.into_iter().filter(|shard| shard.parents.contains(&self.shard.shard));
         let children: Vec<_> = follow
             .map(|shard| ChildShard { id: shard.id, parents: shard.parents, hash_range: shard.hash_range })
             .collect();
@@ -153,7 +154,7 @@ impl Poller {
 
     async fn iterator(&mut self) -> Result<ShardIterator, SourceError> {
         let asked_at = self.clock.wall();
-        let iterator = match self.source.iterator(&self.shard, self.start.clone()).await {
+        let iterator = match self.source.iterator(&self.shard.shard, self.start.clone()).await {
             Err(error) if error.kind() == SourceErrorKind::Invalid => self.iterator_anew(error).await?,
             iterator => iterator?,
         };
@@ -170,11 +171,11 @@ impl Poller {
             return Err(error);
         };
         let listed = self.source.list_shards(ShardFilter::All).await?;
-        let shard = listed.iter().find(|shard| shard.id == self.shard);
+        let shard = listed.iter().find(|shard| shard.id == self.shard.shard);
         if shard.is_none_or(|shard| shard.starting_sequence <= sequence) {
             return Err(error);
         }
-        let iterator = self.source.iterator(&self.shard, StartAt::TrimHorizon).await?;
+        let iterator = self.source.iterator(&self.shard.shard, StartAt::TrimHorizon).await?;
         self.events.emit(Event::StreamRecreated { shard: self.shard.clone() });
         self.start = StartAt::TrimHorizon;
         Ok(iterator)

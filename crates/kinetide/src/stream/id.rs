@@ -105,6 +105,42 @@ name_type!(
     |text| (1..=1024).contains(&text.len()) && !matches!(text, "Leader" | "Migration3.0" | "TableMigration3.5")
 );
 
+/// A stream among many: its account, its name, and when it was made, in seconds since 1970.
+///
+/// Written `account:name:epoch`, as in the keys of leases of an application that reads many streams.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// The account, in digits.
+    pub account: Arc<str>,
+    /// The name.
+    pub name: StreamName,
+    /// When it was made: one that is deleted and made anew is another stream.
+    pub epoch: u64,
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.account, self.name, self.epoch)
+    }
+}
+
+impl std::str::FromStr for StreamId {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let rule = "account:name:epoch, with digits for the account and a positive number for the epoch";
+        let invalid = || InvalidName { what: "stream identifier", value: text.to_owned(), rule };
+        let mut parts = text.split(':');
+        let (account, name, epoch) = (parts.next(), parts.next(), parts.next());
+        let (Some(account), Some(name), Some(epoch), None) = (account, name, epoch, parts.next()) else {
+            return Err(invalid());
+        };
+        let is_account = !account.is_empty() && account.bytes().all(|byte| byte.is_ascii_digit());
+        let epoch = epoch.parse().ok().filter(|epoch| *epoch > 0 && is_account).ok_or_else(invalid)?;
+        Ok(Self { account: account.into(), name: StreamName::new(name)?, epoch })
+    }
+}
+
 /// The id Kinesis gives to the shard made after `index` others.
 pub(crate) fn shard_of_index(index: usize) -> ShardId {
     ShardId(format!("shardId-{index:012}").into())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::streams::{Streams, Tracked};
 use super::{Mode, Parts, Worker};
 use crate::aws::{Aws, AwsSettings, DynamoDbLeaseTable, KinesisStream};
 use crate::clock::Clock;
@@ -14,7 +15,14 @@ use crate::processor::ProcessorFactory;
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::stream::id::TableName;
-use crate::stream::{InitialPosition, StreamName, StreamSource, WorkerId};
+use crate::stream::{InitialPosition, StreamId, StreamName, StreamSource, WorkerId};
+
+/// One of many streams.
+struct Many {
+    id: StreamId,
+    source: Option<Arc<dyn StreamSource>>,
+    position: InitialPosition,
+}
 
 /// Builds a [`Worker`].
 #[must_use]
@@ -28,6 +36,7 @@ pub struct WorkerBuilder<F> {
     aws: AwsSettings,
     table: Option<Arc<dyn LeaseTable>>,
     source: Option<Arc<dyn StreamSource>>,
+    streams: Vec<Many>,
     clock: Option<Clock>,
     rng: Option<Rng>,
     observer: Option<Observer>,
@@ -46,6 +55,7 @@ impl Default for WorkerBuilder<()> {
             aws: AwsSettings::default(),
             table: None,
             source: None,
+            streams: Vec::new(),
             clock: None,
             rng: None,
             observer: None,
@@ -64,6 +74,19 @@ impl<F> WorkerBuilder<F> {
     /// The stream to consume.
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.stream = Some(name.into());
+        self
+    }
+
+    /// One of many streams to consume, in any account this worker may read, and where its shards start without a checkpoint.
+    /// The leases of all of them are in one table, which an application of one stream cannot share.
+    pub fn stream_of(mut self, id: StreamId, position: InitialPosition) -> Self {
+        self.streams.push(Many { id, source: None, position });
+        self
+    }
+
+    /// One of many streams, read from here instead of from Kinesis.
+    pub fn source_of(mut self, id: StreamId, source: impl StreamSource, position: InitialPosition) -> Self {
+        self.streams.push(Many { id, source: Some(Arc::new(source)), position });
         self
     }
 
@@ -140,6 +163,7 @@ impl<F> WorkerBuilder<F> {
             aws: self.aws,
             table: self.table,
             source: self.source,
+            streams: self.streams,
             clock: self.clock,
             rng: self.rng,
             observer: self.observer,
@@ -157,13 +181,12 @@ impl<F: ProcessorFactory> WorkerBuilder<F> {
         self.settings.validate()?;
         let mut rng = self.rng.take().unwrap_or_else(Rng::system);
         let id = self.worker_id.take().unwrap_or_else(|| rng.uuid());
-        let (table, source) = self.table_and_source().await?;
+        let (table, streams) = self.table_and_streams().await?;
         let parts = Parts {
             id: WorkerId::new(id)?,
             table,
-            source,
+            streams,
             settings: Arc::new(self.settings),
-            initial_position: self.initial_position,
             clock: self.clock.unwrap_or_else(Clock::system),
             rng,
             events: Events::to(self.observer),
@@ -171,19 +194,17 @@ impl<F: ProcessorFactory> WorkerBuilder<F> {
         Ok(Worker { parts, factory: self.factory, mode: watch::Sender::new(Mode::Run) })
     }
 
-    async fn table_and_source(&mut self) -> Result<(Arc<dyn LeaseTable>, Arc<dyn StreamSource>), WorkerError> {
-        if let (Some(table), Some(source)) = (self.table.clone(), self.source.clone()) {
-            return Ok((table, source));
+    async fn table_and_streams(&mut self) -> Result<(Arc<dyn LeaseTable>, Streams), WorkerError> {
+        let has_sources = match &self.streams[..] {
+            [] => self.source.is_some(),
+            streams => streams.iter().all(|stream| stream.source.is_some()),
+        };
+        if let (Some(table), true) = (self.table.clone(), has_sources) {
+            return Ok((table, self.tracked(None)?));
         }
         let table_name = self.table_name.take().or(self.application.take()).map(TableName::new).transpose()?;
         let aws = Aws::load(&self.aws).await?;
-        let source = match self.source.take() {
-            Some(source) => source,
-            None => {
-                let name = self.stream.take().ok_or(WorkerError::Incomplete("the stream's name"))?;
-                Arc::new(KinesisStream::new(&aws, StreamName::new(name)?))
-            }
-        };
+        let streams = self.tracked(Some(&aws))?;
         let table = match self.table.take() {
             Some(table) => table,
             None => {
@@ -191,6 +212,29 @@ impl<F: ProcessorFactory> WorkerBuilder<F> {
                 Arc::new(DynamoDbLeaseTable::new(&aws, &name))
             }
         };
-        Ok((table, source))
+        Ok((table, streams))
+    }
+
+    /// The streams to read; those without a source are read from Kinesis.
+    fn tracked(&mut self, aws: Option<&Aws>) -> Result<Streams, WorkerError> {
+        let missing = || WorkerError::Incomplete("the stream's name");
+        if self.streams.is_empty() {
+            let source = match (self.source.take(), self.stream.take(), aws) {
+                (Some(source), ..) => source,
+                (None, Some(name), Some(aws)) => Arc::new(KinesisStream::new(aws, StreamName::new(name)?)),
+                _ => return Err(missing()),
+            };
+            return Ok(Streams::new([Tracked { id: None, source, initial_position: self.initial_position }]));
+        }
+        let mut tracked = Vec::new();
+        for Many { id, source, position } in self.streams.drain(..) {
+            let source = match (source, aws) {
+                (Some(source), _) => source,
+                (None, Some(aws)) => Arc::new(KinesisStream::of(aws, &id)),
+                (None, None) => return Err(missing()),
+            };
+            tracked.push(Tracked { id: Some(id), source, initial_position: position });
+        }
+        Ok(Streams::new(tracked))
     }
 }

@@ -17,7 +17,7 @@ use crate::assignment::hand_off::HandOffs;
 use crate::assignment::observe::Observations;
 use crate::assignment::take::{self, Plan, Snapshot};
 use crate::clock::Moment;
-use crate::consumer::run::{Consumer, ConsumerContext, Failure};
+use crate::consumer::run::{Consumer, ConsumerContext, Failure, Reading};
 use crate::consumer::state::Outcome;
 use crate::consumer::stop::Stop;
 use crate::consumer::watch::{Progress, Stage, Watch};
@@ -87,10 +87,8 @@ impl<F: ProcessorFactory> Running<F> {
             renewals: Arc::new(Semaphore::new(parts.settings.lease_renewals_parallel_max.get())),
         };
         let consumer_context = ConsumerContext {
-            source: parts.source.clone(),
             table: parts.table.clone(),
             settings: parts.settings.clone(),
-            initial_position: parts.initial_position,
             budget: Budget::new(parts.settings.prefetch_bytes_max.get()),
             clock: parts.clock.clone(),
             events: parts.events.clone(),
@@ -180,7 +178,8 @@ impl<F: ProcessorFactory> Running<F> {
     }
 
     async fn look(&mut self) -> Result<(), TableError> {
-        let leases = self.parts.table.list().await?;
+        let mut leases = self.parts.table.list().await?;
+        leases.retain(|lease| self.parts.streams.of(&lease.key).is_some());
         // After the listing: a counter that moved while it was read must not look older than its write.
         let now = self.parts.clock.monotonic();
         self.forget_lost();
@@ -307,6 +306,8 @@ impl<F: ProcessorFactory> Running<F> {
     }
 
     fn hold(&mut self, lease: Lease, previous: Option<crate::stream::WorkerId>, taken_at: Moment) {
+        // Leases of streams that are not read here are not taken.
+        let Some(stream) = self.parts.streams.of(&lease.key).cloned() else { return };
         self.parts.events.emit(Event::LeaseTaken {
             shard: lease.key.clone(),
             previous: previous.filter(|previous| *previous != self.parts.id),
@@ -318,13 +319,15 @@ impl<F: ProcessorFactory> Running<F> {
         self.background.spawn(keeper.run());
         self.held.insert(lease.key.clone(), handle.clone());
         let processor = self.factory.create(&ShardContext {
-            stream: self.parts.source.stream().clone(),
-            shard: lease.key.clone(),
+            stream: stream.source.stream().clone(),
+            stream_id: stream.id,
+            shard: lease.key.shard.clone(),
             worker: self.parts.id.clone(),
             fencing_token: lease.counter,
         });
         let key = lease.key.clone();
-        let consumer = Consumer::new(self.consumer_context.clone(), lease, handle, processor, rng.fork());
+        let reading = Reading { source: stream.source, initial_position: stream.initial_position };
+        let consumer = Consumer::new(self.consumer_context.clone(), reading, lease, handle, processor, rng.fork());
         let progress = consumer.progress();
         let task = self.consumers.spawn(consumer.run());
         self.consumer_keys.insert(task.id(), (key, progress));

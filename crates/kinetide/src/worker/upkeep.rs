@@ -7,18 +7,19 @@
 use std::collections::BTreeMap;
 
 use super::Parts;
+use super::streams::Tracked;
 use crate::assignment::observe::Observations;
 use crate::coordinator::audit::{HoleWatch, find_hole};
 use crate::coordinator::{cleanup, leader, shard_sync};
 use crate::error::{WorkerError, chain};
 use crate::event::Event;
 use crate::lease::{Claim, Lease, LeaseKey};
-use crate::stream::{ShardFilter, ShardId};
+use crate::stream::{ShardFilter, ShardId, StreamId};
 
 /// What one worker remembers between two passes.
 #[derive(Default)]
 struct Memory {
-    holes: HoleWatch,
+    holes: BTreeMap<Option<StreamId>, HoleWatch>,
     observations: Observations,
 }
 
@@ -44,17 +45,20 @@ async fn pass(parts: &mut Parts, memory: &mut Memory) -> Result<(), WorkerError>
     release_abandoned(parts, &leases, is_settled).await?;
     if !leader::is_leader(&leases, &parts.id) {
         // What it saw before says nothing about what a later leader sees.
-        memory.holes = HoleWatch::default();
+        memory.holes.clear();
         return Ok(());
     }
     if parts.settings.cleanup_finished_leases {
         delete_finished(parts, &mut leases, is_settled).await?;
     }
-    note_hash_ranges(parts, &mut leases).await?;
-    let hole = find_hole(&leases);
-    if let (true, Some(hole)) = (memory.holes.note(hole), hole) {
-        parts.events.emit(Event::HoleFound { hole: hole.to_string() });
-        fill(parts, &leases).await?;
+    for stream in parts.streams.clone().iter() {
+        note_hash_ranges(parts, stream, &mut leases).await?;
+        let hole = find_hole(shard_sync::of_stream(&leases, stream.id.as_ref()));
+        let is_certain = memory.holes.entry(stream.id.clone()).or_default().note(hole);
+        if let (true, Some(hole)) = (is_certain, hole) {
+            parts.events.emit(Event::HoleFound { stream: stream.name(), hole: hole.to_string() });
+            fill(parts, stream, &leases).await?;
+        }
     }
     Ok(())
 }
@@ -99,24 +103,30 @@ async fn delete_finished(
     Ok(())
 }
 
-/// The stream is asked only if there is something to ask about.
+/// The streams are asked only if there is something to ask about.
 async fn garbage(parts: &mut Parts, leases: &[Lease]) -> Result<Vec<LeaseKey>, WorkerError> {
     if !leases.iter().any(cleanup::is_childless) {
         return Ok(Vec::new());
     }
-    let shards = super::start::list_shards(parts, ShardFilter::All).await?;
-    Ok(cleanup::plan_garbage(leases, &shards))
+    let mut garbage = Vec::new();
+    for stream in parts.streams.clone().iter() {
+        let shards = super::start::list_shards(parts, stream, ShardFilter::All).await?;
+        garbage.append(&mut cleanup::plan_garbage(stream.id.as_ref(), leases, &shards));
+    }
+    Ok(garbage)
 }
 
 /// Old leases know no hash keys; without them every look would find holes.
-async fn note_hash_ranges(parts: &mut Parts, leases: &mut [Lease]) -> Result<(), WorkerError> {
-    if leases.iter().all(|lease| lease.hash_range.is_some() || lease.is_finished()) {
+async fn note_hash_ranges(parts: &mut Parts, stream: &Tracked, leases: &mut [Lease]) -> Result<(), WorkerError> {
+    let is_known = |lease: &Lease| lease.hash_range.is_some() || lease.is_finished();
+    if shard_sync::of_stream(leases, stream.id.as_ref()).all(is_known) {
         return Ok(());
     }
-    let shards = super::start::list_shards(parts, ShardFilter::All).await?;
+    let shards = super::start::list_shards(parts, stream, ShardFilter::All).await?;
     let ranges: BTreeMap<&ShardId, _> = shards.iter().map(|shard| (&shard.id, shard.hash_range)).collect();
-    for lease in leases.iter_mut().filter(|lease| lease.hash_range.is_none()) {
-        let Some(range) = ranges.get(&lease.key) else { continue };
+    let own = leases.iter_mut().filter(|lease| lease.key.stream == stream.id);
+    for lease in own.filter(|lease| lease.hash_range.is_none()) {
+        let Some(range) = ranges.get(&lease.key.shard) else { continue };
         if let Claim::Won(row) = parts.table.update(&lease.note_hash_range(*range)).await? {
             *lease = row;
         }
@@ -124,13 +134,13 @@ async fn note_hash_ranges(parts: &mut Parts, leases: &mut [Lease]) -> Result<(),
     Ok(())
 }
 
-async fn fill(parts: &mut Parts, leases: &[Lease]) -> Result<(), WorkerError> {
-    let shards = super::start::list_shards(parts, ShardFilter::All).await?;
-    for (lease, shard) in shard_sync::of_former_stream(&shards, leases) {
+async fn fill(parts: &mut Parts, stream: &Tracked, leases: &[Lease]) -> Result<(), WorkerError> {
+    let shards = super::start::list_shards(parts, stream, ShardFilter::All).await?;
+    for (lease, shard) in shard_sync::of_former_stream(stream.id.as_ref(), &shards, leases) {
         if let Claim::Won(row) = parts.table.update(&lease.reopen(shard)).await? {
             parts.events.emit(Event::StreamRecreated { shard: row.key });
         }
     }
-    let missing = super::start::missing(parts, leases).await?;
+    let missing = super::start::missing(parts, stream, leases).await?;
     super::start::create(parts, missing).await
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinetide::lease::{Lease, LeaseTable};
+use kinetide::lease::{Lease, LeaseKey, LeaseTable};
 use kinetide::stream::{Checkpoint, WorkerId};
 use kinetide::{Event, Settings};
 
@@ -90,7 +90,7 @@ async fn a_worker_that_knows_no_hand_off_loses_the_lease_after_a_failover_time()
     let java: WorkerId = "java".parse().unwrap();
     world.table.prepare().await.unwrap();
     for index in 0..4 {
-        let lease = Lease::new(format!("shardId-{index:012}").parse().unwrap(), Checkpoint::TrimHorizon);
+        let lease = Lease::new(format!("shardId-{index:012}").parse::<LeaseKey>().unwrap(), Checkpoint::TrimHorizon);
         world.table.create(&lease).await.unwrap();
         world.table.update(&lease.take(&java)).await.unwrap();
     }

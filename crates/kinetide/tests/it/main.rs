@@ -5,6 +5,7 @@
 mod conformance;
 mod hand_off;
 mod positions;
+mod streams;
 mod upkeep;
 mod worker;
 mod world;

@@ -23,7 +23,7 @@ async fn a_missing_shard_is_added_when_a_worker_starts() {
     first.handle.shutdown();
     first.task.await.unwrap().unwrap();
     let lost = ShardId::new("shardId-000000000002").unwrap();
-    world.table.delete(&lost).await.unwrap();
+    world.table.delete(&lost.clone().into()).await.unwrap();
     let second = world.start("b").await;
     world.wait(5).await;
     assert_eq!(world.table.list().await.unwrap().len(), 4);
@@ -45,7 +45,7 @@ async fn a_shard_that_outlived_its_retention_gives_way_to_its_children() {
     let second = world.start("b").await;
     world.wait_for_records(20).await;
     assert_each_once(&world.story.records(), 20);
-    assert_eq!(world.table.get(&parent).await.unwrap().unwrap().children, children);
+    assert_eq!(world.table.get(&parent.clone().into()).await.unwrap().unwrap().children, children);
     second.handle.stop();
 }
 
@@ -58,11 +58,11 @@ async fn finished_leases_are_deleted_once_their_children_are_under_way() {
     let parent = ShardId::new("shardId-000000000000").unwrap();
     let [left, right] = world.stream.split(&parent).unwrap();
     world.wait(130).await;
-    assert!(world.table.get(&parent).await.unwrap().is_some(), "the children have read nothing yet");
+    assert!(world.table.get(&parent.clone().into()).await.unwrap().is_some(), "the children have read nothing yet");
     world.put(10..100);
     world.wait(130).await;
-    assert_eq!(world.table.get(&parent).await.unwrap(), None);
-    let keys: Vec<_> = world.table.list().await.unwrap().into_iter().map(|lease| lease.key).collect();
+    assert_eq!(world.table.get(&parent.clone().into()).await.unwrap(), None);
+    let keys: Vec<_> = world.table.list().await.unwrap().into_iter().map(|lease| lease.key.shard).collect();
     assert_eq!(keys, [left, right]);
     assert_each_once(&world.story.records(), 100);
     worker.handle.stop();
@@ -75,10 +75,10 @@ async fn a_hole_that_stays_is_filled() {
     world.wait(30).await;
     // Neither held here any more nor in the table: as if another worker had lost it for good.
     let lost = ShardId::new("shardId-000000000002").unwrap();
-    let row = world.table.get(&lost).await.unwrap().unwrap();
+    let row = world.table.get(&lost.clone().into()).await.unwrap().unwrap();
     world.table.update(&row.take(&"thief".parse().unwrap())).await.unwrap();
     world.wait(5).await;
-    world.table.delete(&lost).await.unwrap();
+    world.table.delete(&lost.clone().into()).await.unwrap();
     world.put(0..100);
     world.wait(300).await;
     assert_each_once(&world.story.records(), 100);
@@ -98,16 +98,17 @@ async fn a_stream_made_anew_is_read_from_its_start_whatever_its_leases_say() {
     world.wait(30).await;
     first.handle.shutdown();
     first.task.await.unwrap().unwrap();
-    assert_eq!(world.table.get(&shard(0)).await.unwrap().unwrap().checkpoint, Checkpoint::ShardEnd);
+    assert_eq!(world.table.get(&shard(0).clone().into()).await.unwrap().unwrap().checkpoint, Checkpoint::ShardEnd);
     world.stream.recreate(3);
     world.put(100..200);
     let second = world.start("b").await;
     world.wait(600).await;
     assert_each_once(&world.story.records(), 200);
-    let keys: Vec<_> = world.table.list().await.unwrap().into_iter().map(|lease| lease.key).collect();
+    let keys: Vec<_> = world.table.list().await.unwrap().into_iter().map(|lease| lease.key.shard).collect();
     assert_eq!(keys, [shard(0), shard(1), shard(2)], "leases of shards that are gone are deleted");
-    let told =
-        |shard: ShardId| world.count(|event| matches!(event, Event::StreamRecreated { shard: told } if *told == shard));
+    let told = |shard: ShardId| {
+        world.count(|event| matches!(event, Event::StreamRecreated { shard: told } if told.shard == shard))
+    };
     assert_eq!([shard(1), shard(2)].map(told), [1, 1], "and the hole that shard 0 left was filled");
     second.handle.stop();
 }
@@ -150,7 +151,7 @@ async fn a_processor_that_does_not_return_is_told_as_stalled_once() {
     let (stalled, _) = world.stream.put("key", "hang").unwrap();
     let worker = world.start("a").await;
     world.wait(300).await;
-    let is_told = |event: &Event| matches!(event, Event::ShardStalled { shard, stage: Stage::Call("processRecords"), .. } if *shard == stalled);
+    let is_told = |event: &Event| matches!(event, Event::ShardStalled { shard, stage: Stage::Call("processRecords"), .. } if shard.shard == stalled);
     assert_eq!(world.count(is_told), 1);
     assert_eq!(world.count(|event| matches!(event, Event::ShardStalled { .. })), 1, "the other shard is only idle");
     worker.handle.stop();

@@ -94,10 +94,10 @@ async fn parents_come_before_their_children() {
     assert_each_once(&world.story.records(), 300);
     for parent in [&shard(0), &left, &right] {
         assert_eq!(world.story.calls(parent.as_str()).last().map(String::as_str), Some("shard_ended"));
-        let row = world.table.get(parent).await.unwrap().unwrap();
+        let row = world.table.get(&parent.clone().into()).await.unwrap().unwrap();
         assert_eq!((row.checkpoint, row.owner), (Checkpoint::ShardEnd, None));
     }
-    assert_eq!(world.table.get(&merged).await.unwrap().unwrap().parents, [left, right]);
+    assert_eq!(world.table.get(&merged.clone().into()).await.unwrap().unwrap().parents, [left, right]);
     let told = world.story.0.lock().unwrap().clone();
     let position = |shard: &ShardId, what: &str| {
         told.iter().position(|(_, on, told)| on == shard.as_str() && told.starts_with(what)).unwrap()
@@ -125,10 +125,10 @@ async fn a_processor_that_keeps_failing_stops_its_shard_loudly_and_keeps_its_lea
     let (shard, _) = world.stream.put("key", "poison").unwrap();
     let worker = world.start("a").await;
     world.wait(120).await;
-    let stopped = |event: &Event| matches!(event, Event::ShardStopped { shard: stopped } if *stopped == shard);
+    let stopped = |event: &Event| matches!(event, Event::ShardStopped { shard: stopped } if stopped.shard == shard);
     assert_eq!(world.events.lock().unwrap().iter().filter(|event| stopped(event)).count(), 1);
     assert_eq!(world.story.count("failed"), 11, "one call and ten retries");
-    let row = world.table.get(&shard).await.unwrap().unwrap();
+    let row = world.table.get(&shard.clone().into()).await.unwrap().unwrap();
     assert_eq!((row.owner.unwrap().as_str(), row.checkpoint), ("a", Checkpoint::TrimHorizon));
     worker.handle.stop();
     worker.task.await.unwrap().unwrap();
@@ -155,7 +155,7 @@ async fn a_panic_stops_its_shard_and_no_other() {
     });
     world.wait(5).await;
     assert!(world.story.records().contains(&"fine".to_owned()));
-    let stopped = |event: &Event| matches!(event, Event::ShardStopped { shard: stopped } if *stopped == shard);
+    let stopped = |event: &Event| matches!(event, Event::ShardStopped { shard: stopped } if stopped.shard == shard);
     assert!(world.events.lock().unwrap().iter().any(stopped));
     assert!(other.is_some() && !worker.task.is_finished());
     worker.handle.stop();
@@ -276,7 +276,7 @@ async fn a_stopped_shard_whose_lease_was_lost_may_be_taken_again() {
     let (shard, _) = world.stream.put("key", "poison").unwrap();
     let worker = world.start("a").await;
     world.wait(120).await;
-    let row = world.table.get(&shard).await.unwrap().unwrap();
+    let row = world.table.get(&shard.clone().into()).await.unwrap().unwrap();
     world.table.update(&row.take(&"thief".parse().unwrap())).await.unwrap();
     let failed = world.story.count("failed");
     world.wait(60).await;

@@ -41,7 +41,7 @@ fn family() -> Vec<Shard> {
 
 fn planned(leases: &[u32], position: InitialPosition) -> Vec<(ShardId, Checkpoint)> {
     let leases: Vec<_> = leases.iter().copied().map(leased).collect();
-    plan(&family(), &leases, position).into_iter().map(|lease| (lease.key, lease.checkpoint)).collect()
+    plan(None, &family(), &leases, position).into_iter().map(|lease| (lease.key.shard, lease.checkpoint)).collect()
 }
 
 #[test]
@@ -73,8 +73,8 @@ fn a_family_without_any_lease_is_added_where_the_position_says() {
 #[test]
 fn a_half_written_first_listing_is_completed() {
     let shards: Vec<_> = (0..4).map(|index| listed(index, &[], true)).collect();
-    let added = plan(&shards, &[leased(0), leased(2)], InitialPosition::TrimHorizon);
-    assert_eq!(added.iter().map(|lease| lease.key.clone()).collect::<Vec<_>>(), [id(1), id(3)]);
+    let added = plan(None, &shards, &[leased(0), leased(2)], InitialPosition::TrimHorizon);
+    assert_eq!(added.iter().map(|lease| lease.key.shard.clone()).collect::<Vec<_>>(), [id(1), id(3)]);
     assert!(added.iter().all(|lease| lease.checkpoint == Checkpoint::TrimHorizon));
 }
 
@@ -90,7 +90,7 @@ fn children_of_open_shards_are_left_for_later() {
 #[test]
 fn a_listing_in_circles_ends() {
     let shards = [listed(0, &[1], false), listed(1, &[0], true)];
-    assert_eq!(plan(&shards, &[], InitialPosition::Latest).len(), 1);
+    assert_eq!(plan(None, &shards, &[], InitialPosition::Latest).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,25 +105,27 @@ async fn an_empty_table_gets_the_shards_of_its_position_in_order() {
         (InitialPosition::AtTimestamp(Timestamp::from_millis(1_030_000)), vec![id(0), id(1)]),
     ] {
         let shards = stream.list_shards(first_filter(position)).await.unwrap();
-        let leases = plan_first(&shards, position).unwrap();
-        assert_eq!(leases.iter().map(|lease| lease.key.clone()).collect::<Vec<_>>(), expected, "{position:?}");
+        let leases = plan_first(None, &shards, position).unwrap();
+        assert_eq!(leases.iter().map(|lease| lease.key.shard.clone()).collect::<Vec<_>>(), expected, "{position:?}");
         assert!(leases.iter().all(|lease| lease.checkpoint == position.checkpoint() && lease.counter == 0));
     }
 }
 
 #[test]
 fn shards_that_leave_a_hole_are_refused() {
-    assert_eq!(plan_first(&[listed(0, &[], true)], InitialPosition::Latest), None);
+    assert_eq!(plan_first(None, &[listed(0, &[], true)], InitialPosition::Latest), None);
 }
 
 #[test]
 fn a_merge_waits_for_its_second_parent() {
     let range = HashKeyRange::ALL;
     let merged = [ChildShard { id: id(6), parents: vec![id(0), id(1)], hash_range: range }];
-    assert_eq!(plan_children(&merged, |parent| *parent == id(0)), ChildPlan::Wait { parent: id(1) });
-    let ChildPlan::Create(leases) = plan_children(&merged, |_| true) else { panic!("both parents are known") };
+    assert_eq!(plan_children(&id(0).into(), &merged, |parent| *parent == id(0)), ChildPlan::Wait { parent: id(1) });
+    let ChildPlan::Create(leases) = plan_children(&id(0).into(), &merged, |_| true) else {
+        panic!("both parents are known")
+    };
     assert_eq!((leases[0].checkpoint.clone(), leases[0].parents.len()), (Checkpoint::TrimHorizon, 2));
-    assert!(matches!(plan_children(&merged, |_| false), ChildPlan::Create(_)));
+    assert!(matches!(plan_children(&id(0).into(), &merged, |_| false), ChildPlan::Create(_)));
     let split = [6, 7].map(|index| ChildShard { id: id(index), parents: vec![id(0)], hash_range: range });
-    assert!(matches!(plan_children(&split, |_| true), ChildPlan::Create(leases) if leases.len() == 2));
+    assert!(matches!(plan_children(&id(0).into(), &split, |_| true), ChildPlan::Create(leases) if leases.len() == 2));
 }

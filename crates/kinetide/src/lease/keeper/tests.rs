@@ -77,7 +77,7 @@ struct World {
 async fn hold() -> World {
     let table = FaultyTable { rows: MemoryLeaseTable::new("leases"), faults: Arc::default() };
     table.prepare().await.unwrap();
-    let lease = Lease::new("shard".parse().unwrap(), Checkpoint::TrimHorizon);
+    let lease = Lease::new("shard".parse::<LeaseKey>().unwrap(), Checkpoint::TrimHorizon);
     table.create(&lease).await.unwrap();
     let (me, clock): (WorkerId, _) = ("me".parse().unwrap(), Clock::system());
     let Claim::Won(lease) = table.update(&lease.take(&me)).await.unwrap() else { panic!("the lease is free") };
