@@ -116,7 +116,7 @@ mod tests {
     fn a_batch_after_the_worker_said_that_the_lease_is_over_breaks_it() {
         let mut story = Story::begun();
         let reason = kinetide::lease::keeper::LossReason::Taken;
-        story.add(1, What::Told(Event::LeaseEnded { shard: shard(0), reason }));
+        story.add(1, What::Told(Event::LeaseEnded { shard: shard(0).into(), reason }));
         story.batch(1, FIRST, 1..2);
         story.breaks(check, "whose processor is Leaving");
     }

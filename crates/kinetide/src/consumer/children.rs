@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::coordinator::shard_sync::{ChildPlan, plan_children};
 use crate::event::{Event, Events};
-use crate::lease::{Claim, LeaseKey, LeaseTable, TableError};
+use crate::lease::keeper::LeaseHandle;
+use crate::lease::{Claim, LeaseTable, TableError};
 use crate::stream::{ChildShard, ShardId};
 
 /// How writing the leases went.
@@ -12,6 +13,8 @@ use crate::stream::{ChildShard, ShardId};
 pub enum ChildrenWritten {
     /// Each of them has a lease.
     Yes,
+    /// The shard's own lease is not held any more.
+    Lost,
     /// One parent of a merge has no lease yet.
     Waiting {
         /// That parent.
@@ -25,7 +28,7 @@ pub enum ChildrenWritten {
 /// [`TableError`]; repeating is safe.
 pub async fn write(
     table: &dyn LeaseTable,
-    lease: &LeaseKey,
+    handle: &LeaseHandle,
     children: &[ChildShard],
     events: &Events,
 ) -> Result<ChildrenWritten, TableError> {
@@ -33,16 +36,20 @@ pub async fn write(
     // Only a merge depends on who else has a lease.
     let merged = if let [merged] = children { &merged.parents[..] } else { &[] };
     for parent in merged {
-        if table.get(&lease.of(parent)).await?.is_some() {
+        if table.get(&handle.key().of(parent)).await?.is_some() {
             known.insert(parent.clone());
         }
     }
-    let leases = match plan_children(lease, children, |parent| known.contains(parent)) {
+    let leases = match plan_children(handle.key(), children, |parent| known.contains(parent)) {
         ChildPlan::Wait { parent } => return Ok(ChildrenWritten::Waiting { parent }),
         ChildPlan::Create(leases) => leases,
     };
     let mut created = Vec::new();
     for lease in &leases {
+        // A lease created late, by a worker that slept here, would bring a shard back that is long done with.
+        if !handle.confirm().await {
+            return Ok(ChildrenWritten::Lost);
+        }
         if let Claim::Won(lease) = table.create(lease).await? {
             created.push(lease.key);
         }

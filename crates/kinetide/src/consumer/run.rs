@@ -375,7 +375,8 @@ impl<P: RecordProcessor> Consumer<P> {
         self.enter(Stage::Children);
         loop {
             let wait = backoff.next(&mut self.rng);
-            let error = match children::write(&*context.table, &self.lease.key, &self.children, &context.events).await {
+            let error = match children::write(&*context.table, &self.handle, &self.children, &context.events).await {
+                Ok(ChildrenWritten::Lost) => return Some(Interrupt::Lost),
                 Ok(ChildrenWritten::Yes) => match self.name_children().await {
                     Some(Ok(())) => {
                         context.leases_changed.notify_one();

@@ -71,6 +71,8 @@ enum Command {
     NameChildren(Vec<ShardId>, oneshot::Sender<Result<(), TableError>>),
     /// Renew now: the table looks as if the lease had been taken.
     Verify,
+    /// Renew now, and say whether the lease is still held.
+    Confirm(oneshot::Sender<bool>),
     Release(oneshot::Sender<()>),
 }
 
@@ -144,6 +146,12 @@ impl LeaseHandle {
     pub(crate) fn verify(&self) {
         // A full queue means that a write is coming anyway, a closed one that the lease is gone.
         let _ = self.commands.try_send(Command::Verify);
+    }
+
+    /// True if the table itself says so now that the lease is held. For what must not be done by a worker that slept and does not
+    /// know that it was replaced.
+    pub(crate) async fn confirm(&self) -> bool {
+        self.ask(Command::Confirm).await.unwrap_or(false)
     }
 
     /// Gives the lease back, best effort; returns when that was tried.
@@ -249,6 +257,12 @@ impl Keeper {
         match command {
             None => self.give_back().await,
             Some(Command::Verify) => self.renew().await,
+            Some(Command::Confirm(reply)) => {
+                let reason = self.renew().await;
+                // Whoever asked may have given up waiting.
+                let _ = reply.send(reason.is_none());
+                reason
+            }
             Some(Command::Release(reply)) => {
                 let reason = self.give_back().await;
                 // Nobody may be waiting any more.

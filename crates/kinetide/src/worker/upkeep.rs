@@ -49,7 +49,7 @@ async fn pass(parts: &mut Parts, memory: &mut Memory) -> Result<(), WorkerError>
         return Ok(());
     }
     if parts.settings.cleanup_finished_leases {
-        delete_finished(parts, &mut leases, is_settled).await?;
+        delete_finished(parts, &leases, is_settled).await?;
     }
     for stream in parts.streams.clone().iter() {
         note_hash_ranges(parts, stream, &mut leases).await?;
@@ -76,29 +76,21 @@ async fn release_abandoned(
     Ok(())
 }
 
-/// One generation after the other: once a parent is gone, its finished children may go.
+/// One generation in a pass. A parent that goes together with its finished child leaves nothing behind that would tell a
+/// worker which slept at the parent's end that the child's lease is not missing but done with.
 async fn delete_finished(
     parts: &mut Parts,
-    leases: &mut Vec<Lease>,
+    leases: &[Lease],
     is_settled: impl Fn(&LeaseKey) -> bool,
 ) -> Result<(), WorkerError> {
-    let mut deleted = Vec::new();
-    let mut garbage = garbage(parts, leases).await?;
-    loop {
-        let mut finished = cleanup::plan(leases);
-        finished.append(&mut garbage);
-        finished.retain(&is_settled);
-        if finished.is_empty() {
-            break;
-        }
-        for key in &finished {
-            parts.table.delete(key).await?;
-        }
-        leases.retain(|lease| !finished.contains(&lease.key));
-        deleted.append(&mut finished);
+    let mut finished = cleanup::plan(leases);
+    finished.append(&mut garbage(parts, leases).await?);
+    finished.retain(is_settled);
+    for key in &finished {
+        parts.table.delete(key).await?;
     }
-    if !deleted.is_empty() {
-        parts.events.emit(Event::LeasesDeleted { shards: deleted });
+    if !finished.is_empty() {
+        parts.events.emit(Event::LeasesDeleted { shards: finished });
     }
     Ok(())
 }
