@@ -40,9 +40,9 @@ pub enum WorkerError {
     WorkerIdTaken(String),
     /// The table belongs to an application of the other kind: its keys name streams, or do not.
     #[error(
-        "table '{table}' has the lease '{key}' of an application that reads {}; this one reads {}: give it a table of its own",
+        "table '{table}' has the lease '{key}' of an application that reads {}, and this one reads {}: give it another",
         if *are_many { "one stream" } else { "many streams" },
-        if *are_many { "many" } else { "one" }
+        if *are_many { "many streams" } else { "one stream" }
     )]
     ForeignKeys {
         /// The table.

@@ -31,9 +31,8 @@ pub fn run(seed: u64) -> anyhow::Result<ExitCode> {
         let started = real_now();
         let (cost, bytes) = runtime()?.block_on(phases(shards, seed))?;
         let took = real_now().duration_since(started).as_secs_f64();
-        println!(
-            "{shards:>6}  {bytes:.0} bytes of memory for a lease in each worker that knows it; took {took:.0} real seconds\n"
-        );
+        print!("{shards:>6}  {bytes:.0} bytes of memory for a lease in each worker that knows it; ");
+        println!("took {took:.0} real seconds\n");
         costs.push(cost);
     }
     let growth = costs[1] / costs[0];

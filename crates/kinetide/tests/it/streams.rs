@@ -120,8 +120,8 @@ async fn both_kinds_of_keys_in_one_table_are_refused() {
     let error = single.await.unwrap().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "table 'leases' has the lease '1:orders:7:shardId-000000000000' of an application that reads many streams; this one \
-         reads one: give it a table of its own"
+        "table 'leases' has the lease '1:orders:7:shardId-000000000000' of an application that reads many streams, and this \
+         one reads one stream: give it another"
     );
     worker.abort();
 
