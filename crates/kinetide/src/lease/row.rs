@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - whoever changes the actual owner or the checkpoint moves the counter, so the holder of an older copy loses its next
-//!   write;
+//!   write; [`Lease::forget_hand_off`] alone clears an owner that holds nothing, and leaves the counter to whoever does;
 //! - no transition lowers a checkpoint, and none but the deletion of a finished lease removes one; [`Lease::reopen`] is for
 //!   a row whose shard is gone and whose key names another shard now.
 

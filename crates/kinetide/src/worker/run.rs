@@ -195,9 +195,9 @@ impl<F: ProcessorFactory> Running<F> {
         let (asked, planned) = self.whom_to_ask(&planned);
         // A row that names this worker and is not held: left from before a restart, handed over, or lost and not lost.
         let is_own = |lease: &&Lease| lease.owner.as_ref() == Some(&self.parts.id) && lease.checkpoint_owner.is_none();
-        let own = leases.iter().filter(|lease| !lease.is_finished()).filter(is_own);
+        let own = leases.iter().filter(is_own);
         let mut wanted: Vec<&Lease> = planned.into_iter().chain(own).chain(overdue).collect();
-        wanted.retain(|lease| !self.has(&lease.key));
+        wanted.retain(|lease| !lease.is_finished() && !self.has(&lease.key));
         wanted.sort_by(|a, b| a.key.cmp(&b.key));
         wanted.dedup_by(|a, b| a.key == b.key);
         let (wanted, asked) = (wanted.into_iter().cloned().collect(), asked.into_iter().cloned().collect());
