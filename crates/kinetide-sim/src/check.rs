@@ -1,19 +1,22 @@
 //! What must hold in every history, whatever was done to the fleet. One rule, one file; each is a pure function of a
 //! [`View`], and each is shown to fail when its rule is broken.
 
+pub mod calm;
 pub mod checkpoints;
 pub mod counters;
 pub mod duplicates;
+pub mod hand_offs;
+pub mod losses;
 pub mod order;
 pub mod owners;
 pub mod parents;
 pub mod silence;
 pub mod skips;
+pub mod takes;
 pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use kinetide::stream::{Checkpoint, ShardId, WorkerId};
 
@@ -48,14 +51,28 @@ pub struct Processor {
     pub token: u64,
 }
 
+/// What the settings of a run allow, whichever way its workers' clocks are wrong; times are milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How long any worker may think that a lease lives without a renewal.
+    pub lease_life_max: u64,
+    /// How long every worker thinks so.
+    pub lease_life_min: u64,
+    /// How long a processor has to finish when its lease is asked for.
+    pub hand_off_min: u64,
+    /// Leases that a worker takes from a live one in one look.
+    pub steals_max: usize,
+    /// How long the stream keeps records.
+    pub retention: u64,
+}
+
 /// A history with what checkers look up all the time.
 #[derive(Debug)]
 pub struct View<'a> {
     /// What happened.
     pub entries: &'a [Entry],
-    /// How long a lease lives without a renewal, in milliseconds.
-    pub failover_millis: u64,
-    retention_millis: u64,
+    /// What its times are judged by.
+    pub bounds: Bounds,
     put_at: BTreeMap<u64, u64>,
     processors: Vec<Processor>,
     workers: BTreeMap<Life, WorkerId>,
@@ -63,14 +80,12 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Looks at a whole history, of leases that live and records that are kept for so long.
+    /// Looks at a whole history.
     #[must_use]
-    pub fn new(entries: &'a [Entry], failover_time: Duration, retention: Duration) -> Self {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    pub fn new(entries: &'a [Entry], bounds: Bounds) -> Self {
         let mut view = Self {
             entries,
-            failover_millis: millis(failover_time),
-            retention_millis: millis(retention),
+            bounds,
             put_at: BTreeMap::new(),
             processors: Vec::new(),
             workers: BTreeMap::new(),
@@ -107,7 +122,7 @@ impl<'a> View<'a> {
     /// True if the stream may have forgotten a record by then.
     #[must_use]
     pub fn is_expired(&self, sequence: u64, at: u64) -> bool {
-        self.put_at.get(&sequence).is_some_and(|put_at| put_at + self.retention_millis <= at)
+        self.put_at.get(&sequence).is_some_and(|put_at| put_at + self.bounds.retention <= at)
     }
 
     /// The records put into a shard, in order.
@@ -137,15 +152,19 @@ pub fn actual_owner(row: &Row) -> Option<&WorkerId> {
 pub type Rule = fn(&View<'_>) -> Vec<(u64, String)>;
 
 /// Every rule, in the order of its name.
-pub const RULES: [(&str, Rule); 8] = [
+pub const RULES: [(&str, Rule); 12] = [
+    ("calm", calm::check),
     ("checkpoints", checkpoints::check),
     ("counters", counters::check),
     ("duplicates", duplicates::check),
+    ("hand-offs", hand_offs::check),
+    ("losses", losses::check),
     ("order", order::check),
     ("owners", owners::check),
     ("parents", parents::check),
     ("silence", silence::check),
     ("skips", skips::check),
+    ("takes", takes::check),
 ];
 
 /// Everything that is wrong with a history, by time.

@@ -8,18 +8,22 @@ use kinetide::stream::{Shard, ShardFilter, ShardId, StreamSource};
 use kinetide::{Rng, WorkerError};
 
 use crate::fault::{Fault, Service};
-use crate::fleet::{Fleet, Identity, World};
+use crate::fleet::{Fleet, Identity, Slot, World};
 use crate::history::{Life, What};
 use crate::plan::{SHARDS_MAX, WORKERS_MAX};
 
 /// How often it looks for workers that ended and shards that expired.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How soon a shard that was just opened may be merged.
+const MERGE_SOON: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Step {
     Look,
     Disturb,
     Start(usize, Identity),
+    /// A shard that was opened by a split is merged with its neighbour.
+    Merge(ShardId),
 }
 
 /// Disturbs a fleet.
@@ -58,6 +62,7 @@ impl Director {
             self.take(step, heal_at).await?;
         }
         clock.sleep_until(heal_at).await;
+        self.bury().await;
         self.world.heal();
         let places = 0..self.fleet.slots().len();
         for index in places.filter(|index| self.fleet.slots()[*index].is_wanted).collect::<Vec<_>>() {
@@ -74,7 +79,9 @@ impl Director {
     async fn take(&mut self, step: Step, heal_at: Moment) -> Result<(), WorkerError> {
         match step {
             Step::Start(index, identity) => self.fleet.start(index, identity).await?,
+            Step::Merge(shard) => self.merge(Some(&shard)).await,
             Step::Look => {
+                self.bury().await;
                 for index in self.fleet.reap().await {
                     if self.fleet.slots()[index].is_wanted {
                         let wait = self.rng.duration_to(Duration::from_secs(10));
@@ -102,7 +109,7 @@ impl Director {
         let Some(fault) = possible.get(self.rng.below(possible.len())).copied() else { return Ok(()) };
         match fault {
             Fault::Split => self.split().await,
-            Fault::Merge => self.merge().await,
+            Fault::Merge => self.merge(None).await,
             Fault::ScaleUp if self.fleet.wanted() < WORKERS_MAX => {
                 self.world.history.add_fault(Life::default(), fault, "one more worker", 0);
                 self.fleet.add().await?;
@@ -150,6 +157,17 @@ impl Director {
         }
     }
 
+    /// Workers that died of themselves.
+    async fn bury(&mut self) {
+        let is_dying = |slot: &Slot| slot.member.as_ref().is_some_and(|member| member.link.is_dying());
+        let places = 0..self.fleet.slots().len();
+        for index in places.filter(|index| is_dying(&self.fleet.slots()[*index])).collect::<Vec<_>>() {
+            let life = self.fleet.slots()[index].member.as_ref().map(|member| member.life);
+            self.world.history.add_fault(life.unwrap_or_default(), Fault::Crash, "at the end of a shard", 0);
+            self.crash(index).await;
+        }
+    }
+
     async fn crash(&mut self, index: usize) {
         self.fleet.crash(index).await;
         let (fault, identity) = match self.rng.below(2) {
@@ -171,12 +189,23 @@ impl Director {
         if let Ok(children) = self.world.stream.split(&parent.id) {
             self.world.history.add_fault(Life::default(), Fault::Split, "a shard", 0);
             self.resharded(vec![parent.id.clone()], children.to_vec());
+            // A change of the shard count splits and merges in one go, faster than leases follow.
+            if self.world.plan.faults.contains(&Fault::Merge) && self.rng.below(2) == 0 {
+                let (wait, child) = (self.rng.duration_to(MERGE_SOON), self.rng.below(children.len()));
+                self.later(wait, Step::Merge(children[child].clone()));
+            }
         }
     }
 
-    async fn merge(&mut self) {
+    /// Any two neighbours, or this shard and one that was not split off together with it.
+    async fn merge(&mut self, shard: Option<&ShardId>) {
         let open = self.open_shards().await;
-        let Some([left, right]) = open.windows(2).nth(self.rng.below(open.len().saturating_sub(1))) else { return };
+        let fits = |pair: &&[Shard]| {
+            let is_named = |shard: &ShardId| pair[0].id == *shard || pair[1].id == *shard;
+            shard.is_none_or(|shard| is_named(shard) && pair[0].parents != pair[1].parents)
+        };
+        let pairs: Vec<_> = open.windows(2).filter(fits).collect();
+        let Some([left, right]) = pairs.get(self.rng.below(pairs.len())).copied() else { return };
         if let Ok(child) = self.world.stream.merge(&left.id, &right.id) {
             self.world.history.add_fault(Life::default(), Fault::Merge, "two shards", 0);
             self.resharded(vec![left.id.clone(), right.id.clone()], vec![child]);

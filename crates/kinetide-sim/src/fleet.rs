@@ -232,7 +232,7 @@ fn builder(world: &World, link: &Link, worker: &WorkerId, rng: Rng) -> WorkerBui
     let (history, life) = (world.history.clone(), link.life());
     Worker::builder()
         .worker_id(worker.as_str())
-        .table(FaultyTable::new(world.store.clone(), link.clone()))
+        .table(FaultyTable::new(world.store.clone(), link.clone(), world.plan.faults.contains(&Fault::Crash)))
         .source(FaultyStream::new(world.stream.clone(), link.clone(), world.plan.sabotage))
         .initial_position(world.plan.initial_position)
         .rng(rng)

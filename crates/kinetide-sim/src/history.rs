@@ -127,6 +127,10 @@ pub enum What {
     Checkpointed {
         /// The processor.
         tenure: Tenure,
+        /// The record it was asked for at, if one was named.
+        wish: Option<u64>,
+        /// Where the checkpointer says that the shard stands now.
+        last: Checkpoint,
         /// The answer, in case it was a refusal.
         error: Option<String>,
     },
@@ -162,6 +166,8 @@ pub enum What {
     },
     /// From now on nothing is disturbed.
     Healed,
+    /// Everything is as it should be, and from now on nothing has to move.
+    Settled,
 }
 
 /// Something that happened, when, and to whom.

@@ -19,6 +19,10 @@ use crate::history::{History, Life, What};
 const CALL_TIME_MAX: Duration = Duration::from_secs(30);
 /// How old a stale read may be.
 pub const STALE_MAX: Duration = Duration::from_millis(1_500);
+/// Of so many shards that a worker finishes, it dies with one.
+const DEATHS_AT_END: f64 = 0.1;
+/// Longer than any run.
+const DEATH: Duration = Duration::from_secs(24 * 3600);
 /// How late a late effect may be.
 const LATE_MAX: Duration = Duration::from_secs(20);
 
@@ -74,7 +78,9 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     seed: u64,
-    rngs: BTreeMap<(&'static str, Option<ShardId>), Rng>,
+    rngs: BTreeMap<(&'static str, &'static str, Option<ShardId>), Rng>,
+    /// It dies where it stands; whoever looks buries it.
+    is_dying: bool,
     paused_until: Option<Moment>,
     table_cut_until: Option<Moment>,
     stream_cut_until: Option<Moment>,
@@ -91,8 +97,14 @@ impl Link {
         healed: Arc<AtomicBool>,
         seed: u64,
     ) -> Self {
-        let state =
-            State { seed, rngs: BTreeMap::new(), paused_until: None, table_cut_until: None, stream_cut_until: None };
+        let state = State {
+            seed,
+            rngs: BTreeMap::new(),
+            is_dying: false,
+            paused_until: None,
+            table_cut_until: None,
+            stream_cut_until: None,
+        };
         Self(Arc::new(Shared { life, clock, history, faults: faults.to_vec(), healed, state: Mutex::new(state) }))
     }
 
@@ -128,6 +140,22 @@ impl Link {
     /// Holds up everything for so long.
     pub fn pause(&self, duration: Duration) {
         self.lock().paused_until = Some(self.0.clock.monotonic().after(duration));
+    }
+
+    /// Draws whether the worker dies now, having finished this shard: from here on nothing of it gets through.
+    pub fn may_die(&self, shard: &ShardId) {
+        let end = Call { service: Service::Table, operation: "the end", is_write: true, shard: Some(shard) };
+        let mut state = self.lock();
+        if !self.is_healed() && state.rng(end, "death").unit() < DEATHS_AT_END {
+            state.is_dying = true;
+            state.paused_until = Some(self.0.clock.monotonic().after(DEATH));
+        }
+    }
+
+    /// True if the worker is to be buried.
+    #[must_use]
+    pub fn is_dying(&self) -> bool {
+        self.lock().is_dying
     }
 
     /// Cuts the connection to one service for so long.
@@ -179,6 +207,7 @@ impl Link {
     /// Carries the answer back; false: it is lost.
     pub async fn answer(&self, call: Call<'_>) -> bool {
         self.wait(self.latency(call)).await;
+        self.wait(self.hold_up(call)).await;
         self.stand_still().await;
         self.cut_for(call).is_none()
     }
@@ -190,14 +219,33 @@ impl Link {
         }
         let possible = self.0.faults.iter().filter(|fault| fault.applies(call.service, call.operation, call.is_write));
         let mut state = self.lock();
-        let rng = state.rng(call);
+        let rng = state.rng(call, "call");
         possible.into_iter().find(|fault| rng.unit() < fault.probability).map(|fault| fault.fault)
+    }
+
+    /// How long an answer takes that is delayed.
+    fn hold_up(&self, call: Call<'_>) -> Duration {
+        let is_delay =
+            |fault: &&CallFault| fault.fault == Fault::Delay && fault.service.is_none_or(|only| only == call.service);
+        let Some(delay) = self.0.faults.iter().find(is_delay).filter(|_| !self.is_healed()) else {
+            return Duration::ZERO;
+        };
+        // Answers draw from a generator of their own, so that the calls' draws stay as they are.
+        let mut state = self.lock();
+        let rng = state.rng(call, "answer");
+        if rng.unit() >= delay.probability {
+            return Duration::ZERO;
+        }
+        let wait = rng.duration_to(Duration::from_secs(3));
+        drop(state);
+        self.tell(Fault::Delay, "an answer", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        wait
     }
 
     /// What a fault means for a call, and how long that takes.
     fn judge(&self, fault: Fault, call: Call<'_>) -> (Verdict, Duration) {
         let mut state = self.lock();
-        let rng = state.rng(call);
+        let rng = state.rng(call, "call");
         let short = rng.duration_to(Duration::from_millis(500));
         match fault {
             Fault::Throttle => (Verdict::Throttled, Duration::ZERO),
@@ -216,7 +264,7 @@ impl Link {
 
     fn latency(&self, call: Call<'_>) -> Duration {
         let mut state = self.lock();
-        let rng = state.rng(call);
+        let rng = state.rng(call, "call");
         match rng.below(10) {
             0..=5 => Duration::ZERO,
             _ => Duration::from_millis(1 + rng.below(12) as u64),
@@ -234,7 +282,7 @@ impl Link {
         if left == Duration::ZERO {
             return None;
         }
-        let rng = state.rng(call);
+        let rng = state.rng(call, "call");
         let is_quick = rng.below(2) == 0;
         Some(if is_quick { rng.duration_to(Duration::from_millis(200)) } else { CALL_TIME_MAX })
     }
@@ -251,10 +299,11 @@ impl Link {
 }
 
 impl State {
-    /// The generator of calls like this one.
-    fn rng(&mut self, call: Call<'_>) -> &mut Rng {
-        let seed = self.seed;
-        self.rngs.entry((call.operation, call.shard.cloned())).or_insert_with(|| {
+    /// The generator of calls like this one, or of their answers.
+    fn rng(&mut self, call: Call<'_>, part: &'static str) -> &mut Rng {
+        // What calls draw does not depend on what else is drawn.
+        let seed = if part == "call" { self.seed } else { hash(self.seed, part.bytes()) };
+        self.rngs.entry((part, call.operation, call.shard.cloned())).or_insert_with(|| {
             let shard = call.shard.map_or("", ShardId::as_str);
             Rng::seeded(hash(seed, call.operation.bytes().chain(shard.bytes())))
         })

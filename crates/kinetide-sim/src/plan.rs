@@ -7,6 +7,7 @@ use std::time::Duration;
 use kinetide::settings::Takeover;
 use kinetide::{InitialPosition, Rng, Settings, Timestamp};
 
+use crate::check::Bounds;
 use crate::fault::{CallFault, Fault, Service};
 use crate::scenario::Scenario;
 
@@ -137,11 +138,19 @@ impl Plan {
         self.settings.failover_time * (10 + steals / 2) + cleanups + Duration::from_secs(90)
     }
 
-    /// How long any worker of the run may think that a lease lives.
+    /// What its histories are judged by.
     #[must_use]
-    pub fn lease_life_max(&self) -> Duration {
+    pub fn bounds(&self) -> Bounds {
         let drift = if self.faults.contains(&Fault::ClockDrift) { DRIFT_MAX } else { 0.0 };
-        self.settings.failover_time.mul_f64(1.0 + drift)
+        let millis = |duration: Duration, factor| (duration.as_secs_f64() * factor * 1_000.0) as u64;
+        let settings = &self.settings;
+        Bounds {
+            lease_life_max: millis(settings.failover_time, 1.0 + drift),
+            lease_life_min: millis(settings.failover_time, 1.0 - drift),
+            hand_off_min: millis(settings.hand_off_time, 1.0 - drift),
+            steals_max: usize::try_from(settings.leases_stolen_max.get()).unwrap_or(usize::MAX),
+            retention: millis(self.retention, 1.0),
+        }
     }
 }
 
@@ -187,7 +196,8 @@ fn draw_settings(shards: usize, rng: &mut Rng) -> Settings {
         graceful_hand_off: rng.below(4) > 0,
         hand_off_time: Duration::from_secs(2 + rng.below(30) as u64),
         takeover: if rng.below(4) == 0 { Takeover::Frugal } else { Takeover::Prompt },
-        upkeep_interval: Duration::from_secs(10 + rng.below(30) as u64),
+        // In a third of the runs as often as is allowed: whatever is deleted too early is then deleted in time to be missed.
+        upkeep_interval: Duration::from_secs((rng.below(30) as u64).saturating_sub(9).max(1)),
         leases_stolen_max: u32::try_from(stolen).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
         priority_lease_assignment: rng.below(3) > 0,
         idle_time_between_reads: (!is_adaptive).then_some(idle),

@@ -8,10 +8,16 @@ use kinetide::{
     Batch, CheckpointErrorKind, Checkpointer, Initialize, ProcessorResult, RecordProcessor, Rng, ShardContext,
 };
 
+use crate::check::covered;
 use crate::fault::Fault;
 use crate::history::{Tenure, What};
 use crate::link::Link;
 use crate::plan::{Pace, Policy};
+
+/// After every so many batches it asks for checkpoints that must be refused.
+const BOLD_EVERY: usize = 5;
+/// Batches between a checkpoint that may be stored or not, and the wish for one just before it.
+const DOUBT_BATCHES: usize = 3;
 
 /// One processor.
 pub struct Auditor {
@@ -24,6 +30,8 @@ pub struct Auditor {
     batches: usize,
     /// The last record processed: what was delivered and failed must not be checkpointed.
     last: Option<RecordPosition>,
+    /// A checkpoint of which it does not know whether it is stored, and when it was made, in batches.
+    doubtful: Option<(u64, usize)>,
     /// A batch that is to fail fails once.
     has_failed: bool,
 }
@@ -39,7 +47,8 @@ impl Auditor {
     #[must_use]
     pub fn new(link: Link, context: &ShardContext, policy: Policy, failover_time: Duration, rng: Rng) -> Self {
         let tenure = link.history().begin(link.life(), context.shard.clone(), context.fencing_token);
-        Self { link, tenure, policy, failover_time, rng, records: 0, batches: 0, last: None, has_failed: false }
+        let (records, batches, last, doubtful, has_failed) = (0, 0, None, None, false);
+        Self { link, tenure, policy, failover_time, rng, records, batches, last, doubtful, has_failed }
     }
 
     fn tell(&self, what: What) {
@@ -93,7 +102,26 @@ impl Auditor {
             let result = self.checkpoint(checkpointer, None).await;
             self.accept(result)?;
         }
+        if self.batches.is_multiple_of(BOLD_EVERY) {
+            self.be_bold(checkpointer).await;
+        }
+        if let Some((doubtful, _)) = self.doubtful.take_if(|(_, made)| *made + DOUBT_BATCHES <= self.batches) {
+            let before = SequenceNumber::from(doubtful.saturating_sub(1));
+            // Stored, or behind what is stored: either is in the history.
+            let _ = self.checkpoint(checkpointer, Some(before.into())).await;
+        }
         Ok(())
+    }
+
+    /// Asks for what must be refused: a checkpoint at a record it was not given, and one behind the last.
+    async fn be_bold(&mut self, checkpointer: &Checkpointer) {
+        let Some(given) = self.last.as_ref().map(|last| number(&last.sequence)) else { return };
+        let stored = covered(&checkpointer.last());
+        let wishes = [Some(given + 1), stored.checked_sub(1)];
+        for wish in wishes.into_iter().flatten() {
+            // What comes of it is in the history.
+            let _ = self.checkpoint(checkpointer, Some(SequenceNumber::from(wish).into())).await;
+        }
     }
 
     fn fail(&self) -> ProcessorResult {
@@ -111,10 +139,11 @@ impl Auditor {
     }
 
     async fn checkpoint(
-        &self,
+        &mut self,
         checkpointer: &Checkpointer,
         position: Option<RecordPosition>,
     ) -> Result<(), CheckpointError> {
+        let wish = position.as_ref().map(|position| number(&position.sequence));
         let result = match (self.policy.is_two_phase, position) {
             (true, position) => match checkpointer.prepare(position, None).await {
                 Ok(prepared) => prepared.checkpoint().await,
@@ -123,8 +152,12 @@ impl Auditor {
             (false, Some(position)) => checkpointer.checkpoint_at(position).await,
             (false, None) => checkpointer.checkpoint().await,
         };
+        let is_doubtful = result.as_ref().is_err_and(|error| !error.has_no_side_effects());
+        if let (true, Some(position)) = (is_doubtful, wish.or(self.last.as_ref().map(|last| number(&last.sequence)))) {
+            self.doubtful = Some((position, self.batches));
+        }
         let error = result.as_ref().err().map(|error| format!("{:?}", error.kind()));
-        self.tell(What::Checkpointed { tenure: self.tenure, error });
+        self.tell(What::Checkpointed { tenure: self.tenure, wish, last: checkpointer.last(), error });
         result
     }
 }
@@ -160,7 +193,9 @@ impl RecordProcessor for Auditor {
         self.tell(What::ShutdownRequested { tenure: self.tenure });
         self.link.stand_still().await;
         let Some(last) = self.last.clone() else { return Ok(()) };
-        let result = self.checkpoint(checkpointer, Some(last)).await;
+        // Who counts in batches names no record: that means every batch that went well.
+        let position = matches!(self.policy.pace, Pace::Records(_)).then_some(last);
+        let result = self.checkpoint(checkpointer, position).await;
         Ok(self.accept(result)?)
     }
 }

@@ -63,7 +63,7 @@ async fn play(plan: Plan) -> anyhow::Result<Outcome> {
 
     let virtual_time = Duration::from_millis(world.history.now());
     let entries = world.history.take();
-    violations.extend(check::all(&View::new(&entries, world.plan.lease_life_max(), world.plan.retention)));
+    violations.extend(check::all(&View::new(&entries, world.plan.bounds())));
     violations.extend(complaints(&entries));
     Ok(Outcome { plan: (*world.plan).clone(), entries, violations, virtual_time })
 }

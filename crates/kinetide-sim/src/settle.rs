@@ -1,5 +1,6 @@
 //! Progress: once everything is healed, every open shard comes to have a live owner, the shares come to be equal, and every
-//! record put comes to be processed. What is not so yet is told by name.
+//! record put comes to be processed. What is not so yet is told by name. Then the fleet is left alone for a while: whether it
+//! keeps still is [`crate::check::calm`]'s to say.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,22 +10,31 @@ use kinetide::stream::{Checkpoint, ShardFilter, StreamSource, WorkerId};
 
 use crate::check::Violation;
 use crate::fleet::{Fleet, Identity, World};
+use crate::history::{Life, What};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What began before everything was healed may last so long: calls that hang, writes with a late effect.
+const ECHOES_MAX: Duration = Duration::from_secs(45);
 
 /// Waits until nothing blocks any more, as long as the plan allows; then to the end of the run. Tells what blocks then.
 pub async fn settle(world: &World, fleet: &mut Fleet, run_time_left: Duration) -> Vec<Violation> {
     let healed_at = world.clock.monotonic();
     let finished = world.store.rows().await.iter().filter(|lease| lease.is_finished()).count();
+    let time_least = run_time_left.max(ECHOES_MAX);
+    let mut was_settled = false;
     loop {
         refill(fleet).await;
         let blockers = blockers(world, fleet).await;
         let passed = world.clock.monotonic().since(healed_at);
         let open = world.stream.list_shards(ShardFilter::AtLatest).await.map_or(0, |shards| shards.len());
         let is_over = passed >= world.plan.settle_time_max(fleet.wanted(), open, finished);
-        if blockers.is_empty() && passed >= run_time_left {
+        let is_settled = blockers.is_empty() && passed >= time_least;
+        // Twice in a row: a take planned before the first look has come through by the second.
+        if is_settled && was_settled {
+            rest(world).await;
             return Vec::new();
         }
+        was_settled = is_settled;
         if is_over && !blockers.is_empty() {
             let at = world.history.now();
             let text = |what| format!("{} s after everything was healed, {what}", passed.as_secs());
@@ -32,6 +42,12 @@ pub async fn settle(world: &World, fleet: &mut Fleet, run_time_left: Duration) -
         }
         world.clock.sleep(LOOK_EVERY).await;
     }
+}
+
+/// Leaves everything alone for as long as it takes to see whether leases still move.
+async fn rest(world: &World) {
+    world.history.add(Life::default(), What::Settled);
+    world.clock.sleep(world.plan.settings.failover_time * 3).await;
 }
 
 /// Workers that were on their way out when everything was healed come back.
@@ -67,6 +83,8 @@ pub async fn blockers(world: &World, fleet: &Fleet) -> Vec<String> {
     let unfinished = closed.filter(|lease| lease.checkpoint != Checkpoint::ShardEnd);
     blockers.extend(unfinished.map(|lease| format!("{} is closed and stands at {}", lease.key, lease.checkpoint)));
     blockers.extend(imbalance(&held));
+    let handed = rows.iter().filter(|lease| !lease.is_finished() && lease.next_owner().is_some());
+    blockers.extend(handed.map(|lease| format!("the hand-off of {} is not over", lease.key)));
     let left = rows.iter().filter(|lease| could_be_deleted(lease, &leases));
     blockers.extend(left.map(|lease| format!("the finished lease of {} is still there", lease.key)));
     blockers.extend(world.history.unprocessed().into_iter().map(|(shard, count, first)| {

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use kinetide::clock::Moment;
 use kinetide::lease::{
-    Claim, Lease, LeaseKey, LeaseTable, LeaseUpdate, MemoryLeaseTable, Prepared, Require, TableError, TableErrorKind,
-    TableUsage,
+    Change, Claim, Lease, LeaseKey, LeaseTable, LeaseUpdate, MemoryLeaseTable, Prepared, Require, TableError,
+    TableErrorKind, TableUsage,
 };
+use kinetide::stream::Checkpoint;
 
 use crate::fault::Service;
 use crate::history::{History, Life, Row, What};
@@ -105,15 +106,16 @@ impl Store {
 pub struct FaultyTable {
     store: Store,
     link: Link,
+    dies_at_end: bool,
 }
 
 type Effect<T> = Pin<Box<dyn Future<Output = Result<T, TableError>> + Send>>;
 
 impl FaultyTable {
-    /// This table through this link.
+    /// This table through this link; whether the worker may die just when it has stored the end of a shard.
     #[must_use]
-    pub fn new(store: Store, link: Link) -> Self {
-        Self { store, link }
+    pub fn new(store: Store, link: Link, dies_at_end: bool) -> Self {
+        Self { store, link, dies_at_end }
     }
 
     fn error(kind: TableErrorKind, operation: &'static str) -> TableError {
@@ -202,8 +204,16 @@ impl LeaseTable for FaultyTable {
     }
 
     async fn update(&self, update: &LeaseUpdate) -> Result<Claim, TableError> {
-        let (store, who, owned) = (self.store.clone(), self.link.life(), update.clone());
-        self.write(update.operation, Some(&update.key), Box::pin(async move { store.update(who, &owned).await })).await
+        let (store, link, owned) = (self.store.clone(), self.link.clone(), update.clone());
+        let can_die = self.dies_at_end && update.changes.contains(&Change::Checkpoint(Checkpoint::ShardEnd));
+        let effect = async move {
+            let claim = store.update(link.life(), &owned).await;
+            if can_die && matches!(claim, Ok(Claim::Won(_))) {
+                link.may_die(&owned.key.shard);
+            }
+            claim
+        };
+        self.write(update.operation, Some(&update.key), Box::pin(effect)).await
     }
 
     async fn delete(&self, key: &LeaseKey) -> Result<(), TableError> {

@@ -52,8 +52,8 @@ impl fmt::Display for What {
             Self::Processed { tenure, sequence } => write!(f, "tenure {} processed {sequence}", tenure.0),
             Self::Returned { tenure, is_ok: true } => write!(f, "tenure {} is done with the batch", tenure.0),
             Self::Returned { tenure, is_ok: false } => write!(f, "tenure {} failed the batch", tenure.0),
-            Self::Checkpointed { tenure, error: None } => write!(f, "tenure {} checkpointed", tenure.0),
-            Self::Checkpointed { tenure, error: Some(error) } => {
+            Self::Checkpointed { tenure, last, error: None, .. } => write!(f, "tenure {} is told of {last}", tenure.0),
+            Self::Checkpointed { tenure, error: Some(error), .. } => {
                 write!(f, "tenure {} did not checkpoint: {error}", tenure.0)
             }
             Self::LeaseLost { tenure } => write!(f, "tenure {} is told that its lease is lost", tenure.0),
@@ -68,6 +68,7 @@ impl fmt::Display for What {
                 if *millis > 0 { write!(f, " {millis} ms") } else { Ok(()) }
             }
             Self::Healed => f.write_str("healed"),
+            Self::Settled => f.write_str("settled"),
         }
     }
 }

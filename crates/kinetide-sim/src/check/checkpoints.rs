@@ -1,5 +1,5 @@
 //! A checkpoint never decreases, not even by the deletion of its lease, and never passes what its worker was delivered. The
-//! end is stored only for a shard that was closed.
+//! end is stored only for a shard that was closed. What a processor is told is stored is stored, and is what it asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +42,16 @@ pub fn check(view: &View<'_>) -> Vec<(u64, String)> {
                     _ => {}
                 }
             }
+            What::Checkpointed { tenure, wish, last, error: None } => {
+                let key = &view.processor(*tenure).shard;
+                if highest.get(key).is_none_or(|stored| stored < last) {
+                    let text = format!("{key} is said to stand at {last}, stored is {:?}", highest.get(key));
+                    broken.push((entry.at, text));
+                }
+                if let Some(wish) = wish.filter(|wish| ![*wish, u64::MAX].contains(&covered(last))) {
+                    broken.push((entry.at, format!("{key} stands at {last} and accepted a checkpoint at {wish}")));
+                }
+            }
             _ => {}
         }
     }
@@ -79,6 +89,27 @@ mod tests {
         story.batch(1, FIRST, 1..6);
         story.checkpoint(1, held(), at(6));
         story.breaks(check, "delivered was up to 5");
+    }
+
+    #[test]
+    fn a_checkpoint_told_and_not_stored_breaks_it() {
+        let told = |wish, last| What::Checkpointed { tenure: FIRST, wish, last, error: None };
+        let mut story = Story::begun();
+        story.batch(1, FIRST, 1..6);
+        story.checkpoint(1, held(), at(4));
+        story.add(1, told(Some(4), at(4))).add(1, told(None, at(4)));
+        story.passes(check);
+        story.add(1, told(None, at(5)));
+        story.breaks(check, "is said to stand at 5/0");
+    }
+
+    #[test]
+    fn a_checkpoint_accepted_behind_the_last_breaks_it() {
+        let mut story = Story::begun();
+        story.batch(1, FIRST, 1..6);
+        story.checkpoint(1, held(), at(4));
+        story.add(1, What::Checkpointed { tenure: FIRST, wish: Some(3), last: at(4), error: None });
+        story.breaks(check, "accepted a checkpoint at 3");
     }
 
     #[test]

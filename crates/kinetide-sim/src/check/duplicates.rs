@@ -74,7 +74,7 @@ fn across_tenures(view: &View<'_>) -> Vec<(u64, String)> {
             What::Delivered { tenure, .. } => {
                 let shard = &view.processor(*tenure).shard;
                 let last = written_at.get(&(entry.who, shard)).copied().unwrap_or(0);
-                let silent_at = last + view.failover_millis + ROUNDING_MILLIS;
+                let silent_at = last + view.bounds.lease_life_max + ROUNDING_MILLIS;
                 if entry.at > silent_at {
                     let late = entry.at - last;
                     let text = format!("{shard}: life {} begins a batch {late} ms after its last write", entry.who.0);

@@ -1,11 +1,9 @@
 //! Histories written by hand, for the tests of the checkers.
 #![cfg(test)]
 
-use std::time::Duration;
-
 use kinetide::stream::{Checkpoint, RecordPosition, ShardId, WorkerId};
 
-use super::{Rule, View};
+use super::{Bounds, Rule, View};
 use crate::history::{Entry, Life, Row, Tenure, What};
 
 /// A history under construction; every entry is 100 ms after the one before.
@@ -48,6 +46,17 @@ impl Story {
         self.now += 100;
         self.entries.push(Entry { at: self.now, who: Life(who), what });
         self
+    }
+
+    /// The next entry comes at the time of the last.
+    pub(crate) fn at_once(&mut self) -> &mut Self {
+        self.now -= 100;
+        self
+    }
+
+    /// A write to another shard's lease.
+    pub(crate) fn write_to(&mut self, who: u32, operation: &'static str, key: ShardId, before: Row, after: Row) {
+        self.add(who, What::Write { operation, key, before: Some(before), after: Some(after) });
     }
 
     pub(crate) fn wait(&mut self, millis: u64) -> &mut Self {
@@ -103,7 +112,14 @@ impl Story {
 
     /// What a rule says about it, with leases that live for ten seconds and records for a minute.
     pub(crate) fn judge(&self, check: Rule) -> Vec<String> {
-        let view = View::new(&self.entries, Duration::from_secs(10), Duration::from_secs(60));
+        let bounds = Bounds {
+            lease_life_max: 10_000,
+            lease_life_min: 10_000,
+            hand_off_min: 5_000,
+            steals_max: 1,
+            retention: 60_000,
+        };
+        let view = View::new(&self.entries, bounds);
         check(&view).into_iter().map(|(_, what)| what).collect()
     }
 
