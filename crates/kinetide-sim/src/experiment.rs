@@ -1,6 +1,7 @@
 //! Measured fleets: nothing fails, and what is asked is what they cost and how long they take.
 //!
-//! Every call of the table takes [`CALL_TIME`], so that workers that start together see each other; calls of the stream take none.
+//! Every call of the table takes five milliseconds, so that workers that start together see each other; calls of the stream
+//! take none.
 
 pub mod cost;
 pub mod java;
